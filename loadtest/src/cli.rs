@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::baseline;
 use crate::compare::{self, Contender};
 use crate::diff;
+use crate::named::Named;
 use crate::plan::{Arguments, Scenario, Sends, Server, Settings, defaults};
 use crate::report::{Comparison, Report, page, percentiles};
 use crate::scenario;

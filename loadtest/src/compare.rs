@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
 use crate::launch::Started;
+use crate::named::Named;
 use crate::plan::Preset;
 use crate::plan::Server;
 use crate::plan::{Scenario, Settings};

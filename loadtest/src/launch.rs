@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::named::Named;
 use crate::plan::Server;
 
 /// The longest time until a server listens. A peer's script may have to install the server first.
@@ -45,7 +46,7 @@ impl Started {
             }
             Server::Baseline(sends) => {
                 let mut command = Command::new(std::env::current_exe().context("can't find this program itself")?);
-                command.args(["baseline-serve", "--sends", sends.name()]);
+                command.args(["baseline-serve", "--sends", &sends.name()]);
                 command
             }
             Server::Peer(script) => {

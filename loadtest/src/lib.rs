@@ -10,7 +10,7 @@
 //! | 3 | [`report`], [`launch`], [`baseline`] |
 //! | 2 | [`engine`], [`plan`] |
 //! | 1 | [`wire`], [`measure`] |
-//! | 0 | [`clock`], [`stamp`], [`sequence`] |
+//! | 0 | [`clock`], [`named`], [`stamp`], [`sequence`] |
 //!
 //! The way of a delivery: `engine/event_loop.rs` `read` (one read into the shared buffer) → `engine/receive.rs` (frame
 //! heads; the chunks of a stream in `engine/stream.rs`) → `engine/message.rs` → `engine/ledger.rs` `deliver` →
@@ -25,6 +25,7 @@ pub mod diff;
 pub mod engine;
 pub mod launch;
 pub mod measure;
+pub mod named;
 pub mod plan;
 pub mod report;
 pub mod scenario;

@@ -28,7 +28,8 @@ const PENDING_MAX: usize = 128;
 /// Receives each slice of the time line as it ends.
 pub type Watch = Box<dyn FnMut(&Slice, &Counts)>;
 
-pub(super) struct EventLoop {
+/// The sessions and the load of a run.
+pub struct Engine {
     pub(super) clock: Clock,
     pub(super) poll: Poll,
     pub(super) sessions: Vec<Session>,
@@ -45,11 +46,14 @@ pub(super) struct EventLoop {
     pending: usize,
     buffer: Box<[u8]>,
     /// The time of the last read, in nanoseconds of the clock.
-    now: u64,
+    read_at: u64,
 }
 
-impl EventLoop {
-    pub(super) fn new(targets: Vec<Target>, stamper: Stamper, clustered: bool) -> std::io::Result<Self> {
+impl Engine {
+    /// An engine whose sessions are assigned to `targets` round robin, with payloads of `stamper`. If the gateways are
+    /// `clustered`, offsets have holes. There must be at least one target.
+    pub fn new(targets: Vec<Target>, stamper: Stamper, clustered: bool) -> std::io::Result<Self> {
+        debug_assert!(!targets.is_empty(), "sessions connect to something");
         Ok(Self {
             clock: Clock::start(),
             poll: Poll::new()?,
@@ -62,17 +66,13 @@ impl EventLoop {
             going_on: VecDeque::new(),
             pending: 0,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            now: 0,
+            read_at: 0,
         })
     }
 
     /// The number of sessions that wait to connect, or are connecting.
     pub(super) fn connecting(&self) -> usize {
         self.pending + self.waiting.len()
-    }
-
-    pub(super) fn is_connecting(&self) -> bool {
-        self.connecting() > 0
     }
 
     /// Connects the session `index` as soon as fewer than [`PENDING_MAX`] are connecting.
@@ -128,8 +128,8 @@ impl EventLoop {
             if readable {
                 self.read(index);
                 // A long list of ready subscribers must not delay the next message.
-                if self.load.as_ref().is_some_and(|load| load.is_due(self.now, &self.ledger)) {
-                    self.publish_due(self.now);
+                if self.load.as_ref().is_some_and(|load| load.is_due(self.read_at, &self.ledger)) {
+                    self.publish_due(self.read_at);
                 }
             }
         }
@@ -159,9 +159,9 @@ impl EventLoop {
         match transport.read(&mut self.buffer) {
             Ok(0) => self.leave(index, Phase::Closed),
             Ok(length) => {
-                self.now = self.clock.now();
+                self.read_at = self.clock.now();
                 self.ledger.counts.received_bytes += length as u64;
-                let progress = receive::take(session, &mut self.ledger, &self.buffer[..length], self.now);
+                let progress = receive::take(session, &mut self.ledger, &self.buffer[..length], self.read_at);
                 self.proceed(index, progress);
                 return buffers_reads;
             }

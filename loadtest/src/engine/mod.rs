@@ -26,7 +26,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 pub use answers::Answers;
-pub use event_loop::Watch;
+pub use event_loop::{Engine, Watch};
 pub use findings::Findings;
 pub use ledger::{Counts, Ledger};
 pub use load::{Load, Pace, StreamOrder};
@@ -34,9 +34,7 @@ pub use sockets::{Spread, Target, raise_file_limit};
 pub use verdict::Verdict;
 
 use crate::clock::nanoseconds;
-use crate::stamp::Stamper;
 use crate::wire::Dialect;
-use event_loop::EventLoop;
 use poll::Interest;
 use session::{Phase, Session};
 
@@ -45,62 +43,50 @@ const STALLED_BUFFER_BYTES: usize = 32 << 10;
 /// How often [`Engine::await_deliveries`] checks for missing deliveries, in nanoseconds.
 const CHECK_STEP: u64 = 20_000_000;
 
-/// The sessions and the load of a run.
-pub struct Engine {
-    events: EventLoop,
-}
-
 impl Engine {
-    /// An engine whose sessions are assigned to `targets` round robin, with payloads of `stamper`. If the gateways are
-    /// `clustered`, offsets have holes. There must be at least one target.
-    pub fn new(targets: Vec<Target>, stamper: Stamper, clustered: bool) -> std::io::Result<Self> {
-        debug_assert!(!targets.is_empty(), "sessions connect to something");
-        Ok(Self { events: EventLoop::new(targets, stamper, clustered)? })
-    }
-
     /// Calls `watch` with each slice of the time line when it ends.
     pub fn watch(&mut self, watch: Watch) {
-        self.events.watch = Some(watch);
+        self.watch = Some(watch);
     }
 
     /// Adds a topic. Returns its number.
     pub fn topic(&mut self, name: String) -> u32 {
-        self.events.ledger.add_topic(name)
+        self.ledger.add_topic(name)
     }
 
     /// Adds a subscriber of `topics`, not connected. Returns its number. All streams must have been added before.
     pub fn add_subscriber(&mut self, topics: Vec<u32>) -> usize {
-        self.add_session(self.events.targets[0].subscriber, topics)
+        self.add_session(self.targets[0].subscriber, topics)
     }
 
     /// Adds a session that only publishes. Returns its number.
     pub fn add_publisher(&mut self) -> usize {
-        let index = self.add_session(self.events.targets[0].publisher, Vec::new());
-        self.events.sessions[index].posts = self.events.targets[0].publishers_post;
+        let index = self.add_session(self.targets[0].publisher, Vec::new());
+        self.sessions[index].posts = self.targets[0].publishers_post;
         index
     }
 
     fn add_session(&mut self, dialect: Dialect, topics: Vec<u32>) -> usize {
-        let index = self.events.sessions.len();
-        let home = index % self.events.targets.len();
-        self.events.sessions.push(Session::new(dialect, self.events.targets[0].deflate, topics, home));
+        let index = self.sessions.len();
+        let home = index % self.targets.len();
+        self.sessions.push(Session::new(dialect, self.targets[0].deflate, topics, home));
         index
     }
 
     /// Adds a stream: `publisher` publishes to `topic`. The streams of a topic must be added one after the other.
     pub fn stream(&mut self, topic: u32, publisher: usize) -> u32 {
-        self.events.ledger.add_stream(topic, publisher)
+        self.ledger.add_stream(topic, publisher)
     }
 
     /// Connects `sessions`, and waits at most `patience` until all are subscribed.
     pub fn connect(&mut self, sessions: impl IntoIterator<Item = usize>, patience: Duration) -> anyhow::Result<()> {
         self.connect_later(sessions);
-        let deadline = self.events.clock.now() + nanoseconds(patience);
-        while self.events.is_connecting() && self.events.clock.now() < deadline {
-            self.events.begin_connecting()?;
-            self.events.tick(deadline);
+        let deadline = self.clock.now() + nanoseconds(patience);
+        while self.connecting() > 0 && self.clock.now() < deadline {
+            self.begin_connecting()?;
+            self.tick(deadline);
         }
-        match self.events.connecting() {
+        match self.connecting() {
             0 => Ok(()),
             left => bail!("{left} sessions were not subscribed within {} s", patience.as_secs()),
         }
@@ -108,26 +94,26 @@ impl Engine {
 
     /// Connects `sessions` while the engine runs.
     pub fn connect_later(&mut self, sessions: impl IntoIterator<Item = usize>) {
-        sessions.into_iter().for_each(|index| self.events.enqueue(index));
+        sessions.into_iter().for_each(|index| self.enqueue(index));
     }
 
     /// Starts `load`, in place of the one before.
     pub fn publish(&mut self, mut load: Load) {
-        load.begin(self.events.clock.now());
-        self.events.load = Some(load);
+        load.begin(self.clock.now());
+        self.load = Some(load);
     }
 
     /// Stops the load, and returns it with its latenesses.
     pub fn stop_publishing(&mut self) -> Option<Load> {
-        self.events.load.take()
+        self.load.take()
     }
 
     /// Runs for `duration`.
     pub fn run_for(&mut self, duration: Duration) -> anyhow::Result<()> {
-        let deadline = self.events.clock.now() + nanoseconds(duration);
-        while self.events.clock.now() < deadline {
-            self.events.begin_connecting()?;
-            self.events.tick(deadline);
+        let deadline = self.clock.now() + nanoseconds(duration);
+        while self.clock.now() < deadline {
+            self.begin_connecting()?;
+            self.tick(deadline);
         }
         Ok(())
     }
@@ -135,12 +121,12 @@ impl Engine {
     /// Runs until no delivery is owed, or none has arrived for `patience`.
     pub fn await_deliveries(&mut self, patience: Duration) -> anyhow::Result<()> {
         let patience = nanoseconds(patience);
-        let (mut heard, mut since) = (self.events.ledger.counts.deliveries, self.events.clock.now());
-        while self.events.ledger.outstanding > 0 && self.events.clock.now() < since + patience {
-            self.events.begin_connecting()?;
-            self.events.tick(self.events.clock.now() + CHECK_STEP);
-            if self.events.ledger.counts.deliveries != heard {
-                (heard, since) = (self.events.ledger.counts.deliveries, self.events.clock.now());
+        let (mut heard, mut since) = (self.ledger.counts.deliveries, self.clock.now());
+        while self.ledger.outstanding > 0 && self.clock.now() < since + patience {
+            self.begin_connecting()?;
+            self.tick(self.clock.now() + CHECK_STEP);
+            if self.ledger.counts.deliveries != heard {
+                (heard, since) = (self.ledger.counts.deliveries, self.clock.now());
             }
         }
         // A message that arrives now is a duplicate. This waits for such messages.
@@ -150,7 +136,7 @@ impl Engine {
     /// Drops the TCP connections of `sessions` without a Close.
     pub fn disconnect(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
-            self.events.leave(index, Phase::Disconnected);
+            self.leave(index, Phase::Disconnected);
         }
     }
 
@@ -158,10 +144,10 @@ impl Engine {
     /// long time.
     pub fn stall(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
-            self.events.ledger.stop_expecting(&mut self.events.sessions[index]);
-            if let Some(transport) = &self.events.sessions[index].transport {
+            self.ledger.stop_expecting(&mut self.sessions[index]);
+            if let Some(transport) = &self.sessions[index].transport {
                 let _ = socket2::SockRef::from(transport.tcp()).set_recv_buffer_size(STALLED_BUFFER_BYTES);
-                let _ = self.events.poll.change(transport, index, Interest::None);
+                let _ = self.poll.change(transport, index, Interest::None);
             }
         }
     }
@@ -169,7 +155,7 @@ impl Engine {
     /// Excludes `sessions` from the latencies, because they reconnect and receive missed messages late.
     pub fn exclude_from_latency(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
-            self.events.sessions[index].timed = false;
+            self.sessions[index].timed = false;
         }
     }
 
@@ -177,58 +163,57 @@ impl Engine {
     /// on, and are owed to subscribers once acknowledged.
     pub fn go_on_elsewhere(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
-            self.events.sessions[index].roaming.go_on();
+            self.sessions[index].roaming.go_on();
         }
     }
 
     /// The longest time without a message for each of `sessions` since the last call, in nanoseconds.
     pub fn take_silences(&mut self, sessions: &[usize]) -> Vec<u64> {
-        let now = self.events.clock.now();
-        sessions.iter().map(|index| self.events.sessions[*index].roaming.take_silence(now)).collect()
+        let now = self.clock.now();
+        sessions.iter().map(|index| self.sessions[*index].roaming.take_silence(now)).collect()
     }
 
     /// The answers to publishes that ask for them.
     pub fn answers(&self) -> Answers {
-        self.events.ledger.answers()
+        self.ledger.answers()
     }
 
     /// Replaces the topics of `sessions`, with an unsubscribe and a subscribe.
     pub fn resubscribe(&mut self, sessions: impl IntoIterator<Item = (usize, Vec<u32>)>) {
         for (index, topics) in sessions {
-            self.events.ledger.change_topics(&mut self.events.sessions[index], topics);
-            self.events.flush(index);
+            self.ledger.change_topics(&mut self.sessions[index], topics);
+            self.flush(index);
         }
     }
 
     /// The current time, in nanoseconds of the run's clock.
     pub fn now(&self) -> u64 {
-        self.events.clock.now()
+        self.clock.now()
     }
 
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
-        &self.events.ledger
+        &self.ledger
     }
 
     /// Begins the measurement: messages that are due from now on are measured.
     pub fn measure(&mut self) {
-        self.events.ledger.latency.measure_from(self.events.clock.now());
+        self.ledger.latency.measure_from(self.clock.now());
     }
 
     /// The number of open sessions with permessage-deflate as offered.
     pub fn deflated_sessions(&self) -> usize {
-        self.events.sessions.iter().filter(|session| session.phase == Phase::Open && session.compression.is_as_offered()).count()
+        self.sessions.iter().filter(|session| session.phase == Phase::Open && session.compression.is_as_offered()).count()
     }
 
     /// The number of subscribed sessions.
     pub fn open_sessions(&self) -> usize {
-        self.events.sessions.iter().filter(|session| session.phase == Phase::Open).count()
+        self.sessions.iter().filter(|session| session.phase == Phase::Open).count()
     }
 
     /// The number of subscribers to which deliveries are owed.
     pub fn reading_sessions(&self) -> usize {
-        self.events
-            .sessions
+        self.sessions
             .iter()
             .filter(|session| session.phase == Phase::Open && session.expects_deliveries && !session.topics.is_empty())
             .count()
@@ -236,6 +221,6 @@ impl Engine {
 
     /// The result of all checks so far.
     pub fn verdict(&self) -> Verdict {
-        Verdict::of(&self.events.sessions, &self.events.ledger)
+        Verdict::of(&self.sessions, &self.ledger)
     }
 }

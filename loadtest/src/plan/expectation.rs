@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
+
+use crate::named::Named;
 use serde::{Serialize, Serializer};
 
 /// A figure that can have a bound.
@@ -38,11 +40,6 @@ pub struct Expectation {
 }
 
 impl Figure {
-    /// Its name on the command line.
-    pub fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
     /// Whether its unit is microseconds.
     pub fn is_time(self) -> bool {
         matches!(self, Self::P50 | Self::P90 | Self::P99 | Self::P999 | Self::Max | Self::Lateness | Self::Cpu)

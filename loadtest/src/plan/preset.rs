@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::server::{Sends, Server};
+use crate::named::Named;
 use crate::wire::{Deflate, Dialect};
 
 /// A server and its dialect.
@@ -51,11 +52,6 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// Its name on the command line.
-    pub fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
     /// The dialect of its subscribers.
     pub fn dialect(self) -> Dialect {
         match self {

@@ -44,9 +44,4 @@ impl Scenario {
     pub fn keeps_all_sessions(self) -> bool {
         matches!(self, Self::Fanout | Self::Market | Self::Chat | Self::Idle | Self::Handshake)
     }
-
-    /// Its name on the command line.
-    pub fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
 }

@@ -48,14 +48,3 @@ pub enum Sends {
     /// One write per socket, of a list of the messages
     Vectored,
 }
-
-impl Sends {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Single => "single",
-            Self::Joined => "joined",
-            Self::Vectored => "vectored",
-        }
-    }
-}

@@ -12,6 +12,7 @@ use super::fault::Fault;
 use super::preset::Preset;
 use super::scenario::Scenario;
 use super::server::Server;
+use crate::named::Named;
 use crate::stamp::BYTES_MIN;
 use crate::wire::{Deflate, Dialect};
 
@@ -99,7 +100,7 @@ impl Settings {
             if server != Server::Running || arguments.ahead.is_some() { 1 } else { (rate / RATE_PER_PUBLISHER).ceil().max(1.0) as usize };
         let settings = Self {
             scenario,
-            server_name: arguments.target.map(Preset::name),
+            server_name: arguments.target.map(|preset| preset.name()),
             urls: match arguments.url.as_slice() {
                 [] => vec![format!("ws://127.0.0.1:8765{}", dialect.default_path())],
                 urls => urls.to_vec(),

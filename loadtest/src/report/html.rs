@@ -10,6 +10,7 @@ use super::text::served;
 use super::units::{rate, time};
 use super::{Comparison, Report};
 use crate::measure::Slice;
+use crate::named::Named;
 use crate::plan::Scenario;
 
 const STYLE: &str = include_str!("page.css");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Counts;
 use crate::measure::Slice;
+use crate::named::Named;
 use crate::plan::Settings;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

@@ -23,6 +23,7 @@ pub use provenance::Provenance;
 
 use crate::engine::Verdict;
 use crate::measure::{Cost, Machine, Quantiles, Slice};
+use crate::named::Named;
 use crate::plan::{Expectation, Figure, Settings};
 
 /// The report of one run, as `--json` prints it.

@@ -6,6 +6,7 @@ use super::Report;
 use super::figures::{self, FIGURES};
 use super::units::{self, time};
 use crate::measure::Quantiles;
+use crate::named::Named;
 use crate::plan::Server;
 use crate::plan::Settings;
 use crate::wire::Deflate;

@@ -190,11 +190,11 @@ impl Bench {
         if open >= wanted {
             return Ok(());
         }
-        let why: Vec<String> = counts.findings.refusals.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        let refusals = counts.findings.refusals.iter().map(|(reason, count)| format!("{count} × {reason}"));
         let faults = counts.findings.faults.iter().map(|(fault, count)| format!("{count} × {fault}"));
         let errors = counts.findings.errors.iter().map(|(code, (count, words))| format!("{count} × {code}: {words}"));
         let closes = counts.findings.closes.iter().map(|(code, count)| format!("{count} × closed with {code}"));
-        let why: Vec<String> = why.into_iter().chain(faults).chain(errors).chain(closes).collect();
+        let why: Vec<String> = refusals.chain(faults).chain(errors).chain(closes).collect();
         let remedy = if counts.findings.refusals.keys().any(|reason| reason.starts_with("429")) {
             "; the gateway holds each address to `limits.sessions_per_address`: spread the sessions with --spread, raise the key, or let --start start a gateway"
         } else if lacks_credentials(counts) {
@@ -259,10 +259,7 @@ impl Bench {
             (Some(before), Some(after)) => after.since(before),
             _ => BTreeMap::new(),
         };
-        let (from, to) = self.window.unwrap_or_else(|| {
-            let moment = self.moment();
-            (moment, moment)
-        });
+        let (from, to) = self.window.unwrap_or_else(|| [self.moment(); 2].into());
         let nanoseconds = to.at - from.at;
         let deliveries = to.deliveries - from.deliveries;
         let each = |bytes: u64| (deliveries > 0).then(|| bytes as f64 / deliveries as f64);

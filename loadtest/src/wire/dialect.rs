@@ -8,7 +8,6 @@ use super::json_reply;
 use super::reply::Reply;
 use super::{centrifugo_json, centrifugo_protobuf, envelope, server_sent};
 use crate::stamp::MARKER;
-use clap::ValueEnum as _;
 
 /// The protocol of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
@@ -38,11 +37,6 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Its name on the command line.
-    pub fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
     /// The request target of a session with `topics`, which resumes from the positions in `since` if it is a stream; `path`
     /// is that of the URL.
     pub fn path(self, path: &str, topics: &[&str], since: &[(&str, &str, u64)]) -> String {
