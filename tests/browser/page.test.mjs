@@ -211,6 +211,7 @@ test('the page watches and publishes to any topic, and numbers keep their digits
     await page.press('#publish-data', 'Enter');
     await waitForText(`${topic} `);
   }
+  // The bug: the page rounded the numbers.
   assert.match(await page.textContent('#watch-log'), /\{"n":1\.50,"id":12345678901234567890\}/);
   await t.test('the topic of the chat can be watched too', async () => {
     await page.fill('#watch-topic', 'chat.lobby');

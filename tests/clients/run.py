@@ -466,9 +466,9 @@ def status_through(front, path):
 
 
 def test_the_proxies_of_deploy_forward_only_public_paths():
-    """Each file with the settings that its first lines name: the page and sessions work by the public name (without
-    `server.hosts` a gateway on the loopback address answers 421), a client can't forge its address, and administration
-    is refused."""
+    """With the settings that a file's first lines name, the page and sessions work by the public name, a client can't forge
+    its address, and administration is refused. The bug: no file named `server.hosts`, without which a gateway on the
+    loopback address answers 421."""
     for name, changes, (before, after), command in SNIPPETS:
         settings, text = snippet(name, changes)
         with gateway(CHAT + KEYS + settings) as address, proxy(before + text + after, *command, address=address) as front:

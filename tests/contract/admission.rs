@@ -334,8 +334,8 @@ fn expect_end(socket: &mut TcpStream) {
 #[test]
 fn the_handshake_has_a_deadline() {
     let gateway = Gateway::with_limits("handshake_timeout = \"200ms\"");
-    for begun in ["", "GET /ws HTTP/1.1\r\nHost: localhost"] {
-        let mut socket = gateway.socket_with(begun);
+    for incomplete in ["", "GET /ws HTTP/1.1\r\nHost: localhost"] {
+        let mut socket = gateway.socket_with(incomplete);
         if let Ok(reply) = read_reply(&mut socket) {
             assert_eq!(reply.status, 408);
         }
