@@ -42,14 +42,14 @@ impl HandshakeHandler for Doorkeeper {
 }
 
 /// Pending handshakes beside a shard's sessions.
-struct House {
+struct Handshakes {
     bench: Bench,
     pending: PendingHandshakes,
     looks_for: Duration,
     handed_on: HandedOn,
 }
 
-impl House {
+impl Handshakes {
     fn new() -> Self {
         let bench = Bench::new();
         let pending = PendingHandshakes::new(bench.inbox.load());
@@ -100,15 +100,15 @@ impl House {
 /// request are kept for its reader.
 #[tokio::test]
 async fn a_granted_request_becomes_a_session() {
-    let mut house = House::new();
-    let mut client = house.call();
-    assert!(house.answer_now());
-    assert_eq!((house.sessions(), house.handed_on().len()), (0, 0), "nothing was said yet");
+    let mut handshakes = Handshakes::new();
+    let mut client = handshakes.call();
+    assert!(handshakes.answer_now());
+    assert_eq!((handshakes.sessions(), handshakes.handed_on().len()), (0, 0), "nothing was said yet");
     client.write_all(&[REQUEST, b"and more"].concat()).unwrap();
-    assert!(house.answer().await);
-    assert_eq!((house.sessions(), house.handed_on().len()), (1, 0));
-    assert_eq!(house.bench.sessions.unread(1), b"and more");
-    house.bench.flush();
+    assert!(handshakes.answer().await);
+    assert_eq!((handshakes.sessions(), handshakes.handed_on().len()), (1, 0));
+    assert_eq!(handshakes.bench.sessions.unread(1), b"and more");
+    handshakes.bench.flush();
     read_head(&mut client);
 }
 
@@ -116,19 +116,19 @@ async fn a_granted_request_becomes_a_session() {
 /// first bytes.
 #[tokio::test]
 async fn other_connections_are_handed_on() {
-    let mut house = House::new();
-    let mut client = house.call();
+    let mut handshakes = Handshakes::new();
+    let mut client = handshakes.call();
     client.write_all(b"GET / ").unwrap();
-    house.answer().await;
-    drop(house.call());
-    house.answer().await;
-    let _silent = house.call();
-    house.pending.sweep(Moment::default() + (TIMEOUT - Duration::from_millis(1)));
-    assert_eq!(house.handed_on(), [b"GET / ".to_vec(), Vec::new()]);
-    house.pending.sweep(Moment::default() + TIMEOUT);
-    assert_eq!(house.handed_on(), [b"GET / ".to_vec(), Vec::new(), Vec::new()]);
-    assert_eq!(house.sessions(), 0);
-    let (mut stream, mut rest) = (house.handed_on.lock().remove(0).0, [0; 8]);
+    handshakes.answer().await;
+    drop(handshakes.call());
+    handshakes.answer().await;
+    let _silent = handshakes.call();
+    handshakes.pending.sweep(Moment::default() + (TIMEOUT - Duration::from_millis(1)));
+    assert_eq!(handshakes.handed_on(), [b"GET / ".to_vec(), Vec::new()]);
+    handshakes.pending.sweep(Moment::default() + TIMEOUT);
+    assert_eq!(handshakes.handed_on(), [b"GET / ".to_vec(), Vec::new(), Vec::new()]);
+    assert_eq!(handshakes.sessions(), 0);
+    let (mut stream, mut rest) = (handshakes.handed_on.lock().remove(0).0, [0; 8]);
     stream.write_all(b"well?").unwrap();
     assert_eq!(client.read(&mut rest).unwrap(), 5);
 }
@@ -136,28 +136,28 @@ async fn other_connections_are_handed_on() {
 /// If each look takes long, one connection is admitted in each tick, and sessions run in between.
 #[tokio::test]
 async fn a_tick_spends_a_bounded_time_on_handshakes() {
-    let mut house = House::new();
-    house.looks_for = Duration::from_millis(50);
-    let _clients = house.call_and_ask(3);
+    let mut handshakes = Handshakes::new();
+    handshakes.looks_for = Duration::from_millis(50);
+    let _clients = handshakes.call_and_ask(3);
     for seated in 1..=3 {
-        house.answer().await;
-        assert_eq!(house.sessions(), seated);
+        handshakes.answer().await;
+        assert_eq!(handshakes.sessions(), seated);
     }
-    assert!(house.answer_now(), "nobody is left");
+    assert!(handshakes.answer_now(), "nobody is left");
 }
 
 /// A connection whose time-out passes during the look at another is handed on, and the shard does not wait for it.
 #[tokio::test]
 async fn a_connection_past_its_time_out_wakes_no_shard() {
-    let mut house = House::new();
-    house.looks_for = Duration::from_millis(50);
-    let _clients = house.call_and_ask(2);
-    while !house.answer().await && house.sessions() == 0 {}
-    house.pending.sweep(Moment::default() + TIMEOUT);
-    assert_eq!((house.sessions(), house.handed_on().len()), (1, 1));
-    assert!(house.answer_now());
-    assert!(!house.pending.is_ready_or_wakes(Waker::noop()));
-    assert_eq!(house.bench.inbox.load().occupied(), 2, "the bench has a session of its own");
+    let mut handshakes = Handshakes::new();
+    handshakes.looks_for = Duration::from_millis(50);
+    let _clients = handshakes.call_and_ask(2);
+    while !handshakes.answer().await && handshakes.sessions() == 0 {}
+    handshakes.pending.sweep(Moment::default() + TIMEOUT);
+    assert_eq!((handshakes.sessions(), handshakes.handed_on().len()), (1, 1));
+    assert!(handshakes.answer_now());
+    assert!(!handshakes.pending.is_ready_or_wakes(Waker::noop()));
+    assert_eq!(handshakes.bench.inbox.load().occupied(), 2, "the bench has a session of its own");
 }
 
 /// Connections are spread evenly, even with other connections in between: here an HTTP request before each session.
