@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,7 +14,7 @@ use crate::dialect::{Dialect, Encoding};
 use crate::hub::{Engine, EngineAttempt, Publication, PublishError};
 use crate::metrics::Metrics;
 use crate::session_id::SessionId;
-use crate::shard::tests::bench::{Bench, new_session};
+use crate::shard::tests::bench::{Bench, TIME_PER_TICK, new_session};
 use crate::shard::tests::name;
 use crate::shard::{Forwarded, NewSession, Reader};
 use crate::topic_name::{Scope, TopicName};
@@ -28,7 +27,7 @@ struct Slow(Clock);
 
 impl Engine for Slow {
     fn accepts(&self, _: &TopicName) -> Option<bool> {
-        self.0.advance(Duration::from_micros(512) / PER_TICK as u32);
+        self.0.advance(TIME_PER_TICK / PER_TICK as u32);
         None
     }
     fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<EngineAttempt, PublishError>> {
@@ -39,12 +38,12 @@ impl Engine for Slow {
 }
 
 /// A shard in which publishes take time.
-struct House {
+struct SlowShard {
     bench: Bench,
     services: Arc<Services>,
 }
 
-impl House {
+impl SlowShard {
     fn new() -> Self {
         let mut bench = Bench::new();
         let (env, metrics) = (&bench.state().env, Arc::new(Metrics::new()));
@@ -97,10 +96,10 @@ fn a_burst_of_messages_takes_several_ticks() {
     let native = Purpose::Native { topics: Vec::new(), last: None };
     let raw = Purpose::Raw { topic: name("c.a"), last: None, echo: false };
     for (purpose, message) in [(native, r#"{"op":"publish","topic":"c.a","data":1}"#), (raw, "1")] {
-        let mut house = House::new();
-        house.add(purpose, &[message; 2 * PER_TICK as usize + 1]);
-        assert_eq!([house.published(), house.published(), house.published()], [PER_TICK, 2 * PER_TICK, 2 * PER_TICK + 1]);
-        assert!(!house.bench.state().table.has_more());
+        let mut shard = SlowShard::new();
+        shard.add(purpose, &[message; 2 * PER_TICK as usize + 1]);
+        assert_eq!([shard.published(), shard.published(), shard.published()], [PER_TICK, 2 * PER_TICK, 2 * PER_TICK + 1]);
+        assert!(!shard.bench.state().table.has_more());
     }
 }
 
@@ -108,24 +107,24 @@ fn a_burst_of_messages_takes_several_ticks() {
 /// carried out in one tick: those of a hundred sessions that return stopped a shard for a second.)
 #[test]
 fn the_commands_of_one_frame_take_several_ticks() {
-    let mut house = House::new();
-    house.add(Purpose::Centrifugo { wire: Wire::Json }, &[&frame_of_publishes(2 * PER_TICK + 1)]);
-    assert_eq!([house.published(), house.published(), house.published()], [PER_TICK, 2 * PER_TICK, 2 * PER_TICK + 1]);
-    assert!(!house.bench.state().table.has_more());
+    let mut shard = SlowShard::new();
+    shard.add(Purpose::Centrifugo { wire: Wire::Json }, &[&frame_of_publishes(2 * PER_TICK + 1)]);
+    assert_eq!([shard.published(), shard.published(), shard.published()], [PER_TICK, 2 * PER_TICK, 2 * PER_TICK + 1]);
+    assert!(!shard.bench.state().table.has_more());
 }
 
 /// The same holds for frames that requests carry, and each such frame waits for the turn of its session.
 #[test]
 fn the_commands_of_forwarded_frames_take_several_ticks() {
-    let mut house = House::new();
-    let (id, identity, first) = (SessionId::random(), Ok(house.services.auth.anonymous()), frame_of_publishes(PER_TICK + 1).into());
-    let reader = open_emulated(EmulatedOpening { id, wire: Wire::Json, identity, first, node: "n".into() }, &house.services);
+    let mut shard = SlowShard::new();
+    let (id, identity, first) = (SessionId::random(), Ok(shard.services.auth.anonymous()), frame_of_publishes(PER_TICK + 1).into());
+    let reader = open_emulated(EmulatedOpening { id, wire: Wire::Json, identity, first, node: "n".into() }, &shard.services);
     let secret = reader.secret().unwrap();
-    house.enter(id, reader, Dialect::Centrifugo(Wire::Json));
-    assert_eq!(house.published(), PER_TICK);
+    shard.enter(id, reader, Dialect::Centrifugo(Wire::Json));
+    assert_eq!(shard.published(), PER_TICK);
     let more = Bytes::from_static(br#"{"id":100,"publish":{"channel":"c.a","data":1}}"#);
-    assert_eq!(house.bench.sessions.forward_frame(secret, more), Forwarded::Accepted);
-    house.bench.arrive_with(b"");
-    assert_eq!([house.published(), house.published()], [PER_TICK + 2; 2]);
-    assert!(!house.bench.state().table.has_more());
+    assert_eq!(shard.bench.sessions.forward_frame(secret, more), Forwarded::Accepted);
+    shard.bench.arrive_with(b"");
+    assert_eq!([shard.published(), shard.published()], [PER_TICK + 2; 2]);
+    assert!(!shard.bench.state().table.has_more());
 }

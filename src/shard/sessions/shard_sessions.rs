@@ -153,11 +153,11 @@ impl Sessions {
         self.state.table.excuse_queued(self.state.env.now);
         let mut released = 0;
         for slot in 0..self.state.table.end() {
-            let now = self.state.env.now;
-            // A deadline does not replace the ping: a client can cause deadlines without end.
-            if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
-                self.call(slot, |reader, context, _| reader.on_deadline(context));
+            // What a queued session had to send in time may be among its unread input. Its turn looks at the deadline.
+            if !self.state.table.turns().is_queued(slot) {
+                self.meet_deadline(slot);
             }
+            // A deadline does not replace the ping: a client can cause deadlines without end.
             let Some(found) = due_for(&self.state, slot) else { continue };
             if found == Finding::DrainDue {
                 if released >= RELEASED_PER_SWEEP {
@@ -171,6 +171,14 @@ impl Sessions {
         self.state.delivery.outgoing.end_aged(env.now, &mut env.tally);
         self.state.delivery.sweep_references(&mut env.tally);
         self.state.delivery.forget_lapses(env.now);
+    }
+
+    /// Calls the session's reader if its deadline has passed.
+    pub(super) fn meet_deadline(&mut self, slot: u32) {
+        let now = self.state.env.now;
+        if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
+            self.call(slot, |reader, context, _| reader.on_deadline(context));
+        }
     }
 
     /// Tells each reader about its subscriptions that have ended because messages were lost.

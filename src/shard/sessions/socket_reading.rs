@@ -16,6 +16,8 @@ const READS_PER_TURN: usize = 4;
 enum ReadOn {
     /// The socket may have more bytes.
     More,
+    /// The socket has filled the buffer.
+    Full,
     /// The socket has no more bytes now, or the session does not read on.
     Enough,
 }
@@ -23,8 +25,7 @@ enum ReadOn {
 impl Sessions {
     /// Reads the sockets of scheduled and woken slots, one turn after the other, for a bounded time.
     pub fn read_ready(&mut self, buffer: &mut [u8]) {
-        let now = self.state.env.moment();
-        self.state.table.begin_turns(now);
+        self.state.table.begin_turns();
         while let Some(slot) = self.state.next_turn() {
             // Answers are written before the session's next commands are read, so the commands cannot grow its chain.
             // A fresh socket is written to before it is read, because the first read registers the socket.
@@ -60,25 +61,33 @@ impl Sessions {
     /// Reads one session's socket, with a few reads of at most a buffer each.
     fn read(&mut self, slot: u32, buffer: &mut [u8]) {
         self.state.delivery.begin_reading();
-        self.read_socket(slot, buffer);
+        let is_bulk = self.read_socket(slot, buffer);
+        self.state.table.get_mut(slot).into_iter().for_each(|connection| connection.end_turn(is_bulk));
+        self.meet_deadline(slot);
         self.count_input(slot);
     }
 
-    fn read_socket(&mut self, slot: u32, buffer: &mut [u8]) {
+    /// Returns whether the client may have sent more than was used. Under TLS that holds after the last read of a turn.
+    fn read_socket(&mut self, slot: u32, buffer: &mut [u8]) -> bool {
         if !self.read_unread(slot) {
-            return;
+            return self.has_unused(slot);
         }
         // A short read tells the runtime that the socket is empty. The next poll needs no system call to register the
         // waker.
         for _ in 0..READS_PER_TURN {
-            if let ReadOn::Enough = self.read_once(slot, buffer) {
-                return;
-            }
-            if self.state.is_turn_over() {
-                break;
+            match self.read_once(slot, buffer) {
+                ReadOn::Enough => return self.has_unused(slot),
+                ReadOn::More if !self.state.is_turn_over() => {}
+                ReadOn::More | ReadOn::Full => break,
             }
         }
         self.state.table.schedule(slot);
+        true
+    }
+
+    /// Whether bytes that were read, or commands of the reader, are left for another turn.
+    fn has_unused(&mut self, slot: u32) -> bool {
+        self.reading(slot).is_some_and(|reading| reading.waits == InputWait::Outbox || !reading.unread.is_empty())
     }
 
     /// Calls the reader with the bytes that it has not used. Returns `false` if the socket is not to be read now.
@@ -101,7 +110,7 @@ impl Sessions {
             return false;
         }
         let Some(reading) = self.reading(slot) else { return false };
-        let wait = reading.waits.with_unread(!unread.is_empty());
+        let wait = reading.waits.with_unused(!unread.is_empty());
         reading.unread = unread;
         self.state.table.get_mut(slot).into_iter().for_each(|connection| connection.set_input_wait(wait, now));
         wait == InputWait::Nothing
@@ -130,11 +139,7 @@ impl Sessions {
             self.keep_unread(slot, buffer[used..read].into());
             return ReadOn::Enough;
         }
-        if read == buffer.len() {
-            self.state.table.schedule(slot);
-            return ReadOn::Enough;
-        }
-        ReadOn::More
+        if read == buffer.len() { ReadOn::Full } else { ReadOn::More }
     }
 
     fn read_input(&mut self, slot: u32, input: &mut [u8]) -> usize {

@@ -25,6 +25,8 @@ pub struct Connection {
     waker: Arc<SlotWaker>,
     stage: Stage,
     input: InputWait,
+    /// Whether the last turn ended before all that the client had sent was used.
+    is_bulk: bool,
     liveness: Liveness,
     /// The session's place in the totals, given back when the connection is dropped.
     _permit: Box<dyn Send>,
@@ -43,9 +45,9 @@ pub enum InputWait {
 }
 
 impl InputWait {
-    /// The wait if there are `unread` bytes beside it: [`InputWait::Outbox`] if nothing else is waited for.
-    pub fn with_unread(self, unread: bool) -> Self {
-        if self == Self::Nothing && unread { Self::Outbox } else { self }
+    /// What the input waits for if a command waits for `self`, and `has_unused` tells whether bytes are unused.
+    pub fn with_unused(self, has_unused: bool) -> Self {
+        if self == Self::Nothing && has_unused { Self::Outbox } else { self }
     }
 }
 
@@ -75,6 +77,7 @@ impl Connection {
             waker,
             stage: Stage::Open,
             input: InputWait::Nothing,
+            is_bulk: false,
             liveness: Liveness::new(now),
             _permit: permit,
         }
@@ -150,6 +153,16 @@ impl Connection {
             self.liveness.note_activity(now);
         }
         self.input = wait;
+    }
+
+    /// Whether the session's last turn ended before all that the client had sent was used.
+    pub fn is_bulk(&self) -> bool {
+        self.is_bulk
+    }
+
+    /// Notes how the session's turn ended, for [`Connection::is_bulk`].
+    pub fn end_turn(&mut self, is_bulk: bool) {
+        self.is_bulk = is_bulk;
     }
 
     fn input_waits(&self) -> bool {

@@ -16,3 +16,5 @@ pub use slot_map::SlotMap;
 pub use socket::Metered;
 pub use socket::{Socket, Stream};
 pub use table::Table;
+#[cfg(test)]
+pub use turns::TIME_PER_TICK;

@@ -40,7 +40,7 @@ pub enum Socket {
     Metered(Metered),
 }
 
-/// A socket that accepts as many bytes as a test allows.
+/// A socket that accepts as many bytes as a test allows, and has received what the test says.
 #[cfg(test)]
 #[derive(Clone, Default)]
 pub struct Metered(std::sync::Arc<parking_lot::Mutex<Meter>>);
@@ -52,6 +52,8 @@ pub struct Meter {
     pub room: usize,
     /// The bytes that it has accepted.
     pub taken: Vec<u8>,
+    /// The bytes that it has received and that were not read yet.
+    pub received: Vec<u8>,
 }
 
 #[cfg(test)]
@@ -61,8 +63,16 @@ impl Metered {
         self.0.lock()
     }
 
+    fn read(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let received = &mut self.meter().received;
+        let bytes = received.len().min(buffer.len());
+        buffer[..bytes].copy_from_slice(&received[..bytes]);
+        received.drain(..bytes);
+        if bytes == 0 { Poll::Pending } else { Poll::Ready(Ok(bytes)) }
+    }
+
     fn write(&self, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let Meter { room, taken } = &mut *self.meter();
+        let Meter { room, taken, .. } = &mut *self.meter();
         let before = taken.len();
         for part in parts {
             let bytes = part.len().min(*room);
@@ -115,7 +125,7 @@ impl Socket {
             Self::Plain(socket) => socket.poll_read(context, buffer),
             Self::Tls(socket) => socket.poll_read(context, buffer),
             #[cfg(test)]
-            Self::Metered(_) => Poll::Pending,
+            Self::Metered(socket) => socket.read(buffer),
         }
     }
 

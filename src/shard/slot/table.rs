@@ -152,19 +152,19 @@ impl Table {
     }
 
     /// Begins the reading of a tick: queues the slots that are scheduled or woken behind those that wait already.
-    pub fn begin_turns(&mut self, now: Moment) {
+    pub fn begin_turns(&mut self) {
         let mut slots = std::mem::take(&mut self.scheduled);
         self.ready.take(&mut slots);
         slots.sort_unstable();
         for slot in slots.drain(..) {
-            let has_unused_input = self.get(slot).is_some_and(Connection::waits_for_outbox);
-            self.turns.add(slot, has_unused_input);
+            let is_bulk = self.get(slot).is_some_and(Connection::is_bulk);
+            self.turns.add(slot, is_bulk);
         }
         self.scheduled = slots;
-        self.turns.begin_tick(now);
+        self.turns.begin_tick();
     }
 
-    /// Counts those who wait for their turn as active: what they have sent may be a sign of life.
+    /// Notes a sign of life for each queued slot: its unread input may be one.
     pub fn excuse_queued(&mut self, now: Moment) {
         let Self { connections, turns, .. } = self;
         turns

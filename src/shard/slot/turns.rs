@@ -9,64 +9,65 @@ use foldhash::HashSet;
 use crate::clock::Moment;
 
 /// The time for reading in a tick. Live messages wait for it.
-const TIME_PER_TICK: Duration = Duration::from_micros(512);
+pub const TIME_PER_TICK: Duration = Duration::from_micros(512);
 
-/// In this part of the time, sessions that have just sent something go before those with unused input; in the rest of
-/// the time after them. So a session with few commands does not wait for the bursts of all others, and neither kind
-/// keeps the other from its turn.
-const FRESH_TIME: Duration = Duration::from_micros(256);
+/// In this part of the time, interactive sessions go before bulk sessions; in the rest of the time after them. So a
+/// session with few commands does not wait for the bursts of all others.
+const INTERACTIVE_TIME: Duration = Duration::from_micros(256);
 
-/// The shortest turn. A turn lasts longer if few sessions share the time of the tick, and by some commands in any case.
+/// The shortest turn. A turn lasts longer if few sessions share the time of the tick, and by one command in any case.
 const TURN_MIN: Duration = Duration::from_micros(64);
-
-/// The most commands that are carried out without a look at the clock, which costs as much as a tenth of a short one.
-const UNTIMED_MAX: u32 = 7;
-
-/// If the commands between two looks at the clock took longer than this, the next look comes after one command.
-const LONG: Duration = Duration::from_micros(8);
 
 /// The slots whose sessions are to be read. Each is in one of the two queues, once.
 #[derive(Default)]
 pub struct Turns {
-    /// Slots of sessions whose input is all used so far.
-    fresh: VecDeque<u32>,
-    /// Slots of sessions with input that they could not use in an earlier turn.
-    behind: VecDeque<u32>,
+    /// Slots of sessions that used all they had sent in their last turns.
+    interactive: VecDeque<u32>,
+    /// Slots of sessions whose last turns ended before that.
+    bulk: VecDeque<u32>,
     /// The slots in both queues.
     queued: HashSet<u32>,
-    /// The moment at which the reading of this tick ends.
-    tick_ends: Moment,
+    /// The ticks that have begun since a bulk session had a turn, or since none waited.
+    bulk_waits: u32,
+    /// The moment at which the reading of this tick ends. The first turn sets it.
+    tick_ends: Option<Moment>,
     /// The moment at which the turn under way ends.
     turn_ends: Moment,
-    /// The last look at the clock.
-    looked_at: Moment,
-    /// How many commands were to be carried out without a look, and how many of these are left.
-    untimed: (u32, u32),
 }
 
 impl Turns {
     /// Queues `slot` behind the others of its kind, if it is not queued already.
-    pub fn add(&mut self, slot: u32, has_unused_input: bool) {
+    pub fn add(&mut self, slot: u32, is_bulk: bool) {
         if self.queued.insert(slot) {
-            if has_unused_input { &mut self.behind } else { &mut self.fresh }.push_back(slot);
+            if is_bulk { &mut self.bulk } else { &mut self.interactive }.push_back(slot);
         }
     }
 
-    /// Begins the reading of a tick.
-    pub fn begin_tick(&mut self, now: Moment) {
-        self.tick_ends = now + TIME_PER_TICK;
+    /// Begins the reading of a tick. Its time begins with its first turn.
+    pub fn begin_tick(&mut self) {
+        self.tick_ends = None;
+        self.bulk_waits = if self.bulk.is_empty() { 0 } else { self.bulk_waits + 1 };
     }
 
-    /// Takes the next slot and begins its turn. `None`: no slot is queued, or the time for reading in this tick is
-    /// over.
-    pub fn next(&mut self, now: Moment) -> Option<u32> {
-        let left = self.tick_ends.since(now);
+    /// Takes the next slot and begins its turn. `None`: no slot is queued, or the time for reading in this tick is over.
+    /// A single turn may take all the time, if its first command does. So the first turn is a bulk session's if none had
+    /// one in the last tick, and neither kind keeps the other from its turn. `now` reads the clock.
+    pub fn next(&mut self, now: impl FnOnce() -> Moment) -> Option<u32> {
+        if self.queued.is_empty() {
+            return None;
+        }
+        let now = now();
+        let left = self.tick_ends(now).since(now);
         if left.is_zero() {
             return None;
         }
-        let (first, second) =
-            if left > TIME_PER_TICK - FRESH_TIME { (&mut self.fresh, &mut self.behind) } else { (&mut self.behind, &mut self.fresh) };
-        let slot = first.pop_front().or_else(|| second.pop_front())?;
+        let bulk_first = left <= TIME_PER_TICK - INTERACTIVE_TIME || self.bulk_waits > 1;
+        let slot = if self.interactive.is_empty() || bulk_first && !self.bulk.is_empty() {
+            self.bulk_waits = 0;
+            self.bulk.pop_front()?
+        } else {
+            self.interactive.pop_front()?
+        };
         self.queued.remove(&slot);
         self.begin(now);
         Some(slot)
@@ -75,23 +76,13 @@ impl Turns {
     /// Begins a turn, also of a session that was not queued here. A session alone has all the time that is left in the
     /// tick.
     pub fn begin(&mut self, now: Moment) {
-        let share = self.tick_ends.since(now) / (self.queued.len() as u32 + 1);
-        self.turn_ends = self.tick_ends.min(now + share.max(TURN_MIN));
-        (self.looked_at, self.untimed) = (now, (0, 0));
+        let tick_ends = self.tick_ends(now);
+        let share = tick_ends.since(now) / (self.queued.len() as u32 + 1);
+        self.turn_ends = tick_ends.min(now + share.max(TURN_MIN));
     }
 
-    /// Whether the turn under way is over. A command was carried out since the last call. `now` reads the clock; it is
-    /// called less often while commands are short.
-    pub fn is_over(&mut self, now: impl FnOnce() -> Moment) -> bool {
-        let (untimed, left) = &mut self.untimed;
-        if *left > 0 {
-            *left -= 1;
-            return false;
-        }
-        let now = now();
-        let are_short = now.since(std::mem::replace(&mut self.looked_at, now)) < LONG;
-        *untimed = if are_short { (2 * *untimed + 1).min(UNTIMED_MAX) } else { 0 };
-        *left = *untimed;
+    /// Whether the turn under way is over.
+    pub fn is_over(&self, now: Moment) -> bool {
         now >= self.turn_ends
     }
 
@@ -100,9 +91,18 @@ impl Turns {
         self.queued.is_empty()
     }
 
+    /// Whether `slot` is queued.
+    pub fn is_queued(&self, slot: u32) -> bool {
+        self.queued.contains(&slot)
+    }
+
     /// The queued slots, in no particular order.
     pub fn queued(&self) -> impl Iterator<Item = u32> {
         self.queued.iter().copied()
+    }
+
+    fn tick_ends(&mut self, now: Moment) -> Moment {
+        *self.tick_ends.get_or_insert(now + TIME_PER_TICK)
     }
 }
 
@@ -114,9 +114,9 @@ mod tests {
     /// The slots of one tick whose turns take `each`.
     fn tick(turns: &mut Turns, each: Duration) -> Vec<u32> {
         let clock = Clock::by_hand(Timestamp(0));
-        turns.begin_tick(clock.moment());
+        turns.begin_tick();
         let next = || {
-            let slot = turns.next(clock.moment())?;
+            let slot = turns.next(|| clock.moment())?;
             clock.advance(each);
             Some(slot)
         };
@@ -151,31 +151,35 @@ mod tests {
         for (sessions, turn) in [(1, TIME_PER_TICK), (2, TIME_PER_TICK / 2), (100, TURN_MIN)] {
             let mut turns = Turns::default();
             (0..sessions).for_each(|slot| turns.add(slot, false));
-            turns.begin_tick(now);
-            assert_eq!(turns.next(now), Some(0));
-            assert!(!turns.is_over(|| (now + turn).before(Duration::from_nanos(1))) && turns.is_over(|| now + turn));
+            turns.begin_tick();
+            assert_eq!(turns.next(|| now), Some(0));
+            assert!(!turns.is_over((now + turn).before(Duration::from_nanos(1))) && turns.is_over(now + turn));
         }
     }
 
-    /// The clock is not looked at after each short command, and after each long one.
+    /// A tick whose first turn takes all its time leaves the first turn of the next tick to the other kind. (Bulk sessions
+    /// had no turn while there was always an interactive session with such a command.)
     #[test]
-    fn short_commands_are_timed_together() {
+    fn long_turns_of_one_kind_do_not_keep_the_other_from_its_turn() {
+        let mut turns = Turns::default();
+        (1..=3).for_each(|slot| turns.add(slot, true));
+        let slots: Vec<u32> = (101..=106)
+            .flat_map(|slot| {
+                turns.add(slot, false);
+                tick(&mut turns, TIME_PER_TICK)
+            })
+            .collect();
+        assert_eq!(slots, [101, 1, 102, 2, 103, 3]);
+    }
+
+    /// The time of a tick begins with its first turn.
+    #[test]
+    fn the_time_of_a_tick_is_for_reading() {
         let clock = Clock::by_hand(Timestamp(0));
         let mut turns = Turns::default();
-        turns.begin_tick(clock.moment());
-        turns.begin(clock.moment());
-        let mut looks = |takes| {
-            let mut looks = 0;
-            for _ in 0..32 {
-                clock.advance(takes);
-                turns.is_over(|| {
-                    looks += 1;
-                    clock.moment()
-                });
-            }
-            looks
-        };
-        assert_eq!(looks(Duration::from_nanos(500)), 6);
-        assert!(looks(LONG) >= 32 - UNTIMED_MAX);
+        turns.begin_tick();
+        (0..50_000).for_each(|slot| turns.add(slot, false));
+        clock.advance(TIME_PER_TICK);
+        assert_eq!(turns.next(|| clock.moment()), Some(0));
     }
 }

@@ -70,14 +70,14 @@ impl ShardState {
 
     /// Takes the next session that is to be read, and begins its turn. `None`: none is left, or the time is over.
     pub fn next_turn(&mut self) -> Option<u32> {
-        let now = self.env.moment();
-        self.table.turns().next(now)
+        let Self { table, env, .. } = self;
+        table.turns().next(|| env.moment())
     }
 
     /// Whether the session that is being read has had its turn.
     pub fn is_turn_over(&mut self) -> bool {
-        let Self { table, env, .. } = self;
-        table.turns().is_over(|| env.moment())
+        let now = self.env.moment();
+        self.table.turns().is_over(now)
     }
 
     /// Gives `message` to each of its subscribers once.

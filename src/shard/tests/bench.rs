@@ -20,6 +20,7 @@ use crate::shard::env::{ShardParts, Totals};
 use crate::shard::intake::{Admitted, Arrived, Inbox, Item, NewSession};
 use crate::shard::reader::Reader;
 use crate::shard::sessions::Sessions;
+pub use crate::shard::slot::TIME_PER_TICK;
 use crate::shard::slot::{Metered, Stream};
 use crate::shard::state::ShardState;
 
@@ -171,11 +172,10 @@ impl Bench {
     }
 
     /// Attaches a socket that takes everything. The client has sent `input` already.
-    pub fn arrive_with(&mut self, input: &[u8]) {
-        let socket = Metered::default();
-        socket.meter().room = usize::MAX;
-        let arrived = Arrived { stream: Stream::Metered(socket), head: HEAD.to_vec(), already_read: bytes::Bytes::copy_from_slice(input) };
+    pub fn arrive_with(&mut self, input: &[u8]) -> Metered {
+        let (socket, arrived) = arrived_with(input);
         self.sessions.arrive(self.session, arrived);
+        socket
     }
 
     /// Attaches `stream` as the session's socket, with `head` before all frames.
@@ -246,6 +246,14 @@ fn expect(sessions: &mut Sessions) -> SessionId {
 }
 
 /// A session of the native dialect.
+/// A socket that takes everything, and its arrival. The client has sent `input` already.
+pub fn arrived_with(input: &[u8]) -> (Metered, Arrived) {
+    let socket = Metered::default();
+    socket.meter().room = usize::MAX;
+    let already_read = bytes::Bytes::copy_from_slice(input);
+    (socket.clone(), Arrived { stream: Stream::Metered(socket), head: HEAD.to_vec(), already_read })
+}
+
 pub fn new_session() -> NewSession {
     let encoding = Encoding::websocket(Dialect::Json, None);
     let (address, reader, permit) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
