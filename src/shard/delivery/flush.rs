@@ -5,10 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::chain_bytes::ClientState;
 use super::outbox::{FrameKind, Offered, Outbox, Queued, QueuedMessage, Stamps, book_delivered};
 use super::shard_delivery::Delivery;
-use super::write_batch::LinkedFrame;
+use super::write_batch::{ClientState, LinkedFrame};
 use crate::config::OnSlow;
 use crate::dialect::{Event, event_frame, replay_frame};
 use crate::hub::ReplayPiece;

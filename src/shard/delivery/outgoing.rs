@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use foldhash::HashSet;
 
-use super::client_window::ClientWindow;
 use super::outbox::{Outbox, QueuedMessage};
-use super::write_batch::Chain;
+use super::write_batch::{Chain, ClientWindow};
 use crate::clock::Moment;
 use crate::dialect::Encoding;
 use crate::metrics::Tally;

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::chain_bytes::ChainBytes;
 use super::ended_outboxes::EndedOutboxes;
 use super::lapses::Lapses;
 use super::outbox::{FrameKind, Offered, Queued};
 use super::outgoing::OutgoingTable;
 use super::subscribers::Subscribers;
-use super::write_batch::WriteBatch;
+use super::write_batch::{ChainBytes, WriteBatch};
 use crate::clock::Moment;
 use crate::codes::CloseCode;
 use crate::config::Config;

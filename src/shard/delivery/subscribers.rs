@@ -1,18 +1,23 @@
 //! The subscribers of each name and pattern, and the subscriptions of each session.
 
+mod ended_subscriptions;
+mod name_map;
+mod subscriptions;
+mod watchers;
+
 use std::ops::Range;
 use std::time::Duration;
 
 use foldhash::HashMap;
 
-use super::ended_subscriptions::{EndedSubscription, EndedSubscriptions};
-use super::name_map::NameMap;
-use super::subscriptions::Subscriptions;
-use super::watchers::{Notified, Watchers};
 use crate::hub::PatternTrie;
 use crate::session_id::SessionId;
 use crate::shard::slot::SlotMap;
 use crate::topic_name::{Pattern, TopicName};
+use ended_subscriptions::{EndedSubscription, EndedSubscriptions};
+use name_map::NameMap;
+use subscriptions::Subscriptions;
+use watchers::{Notified, Watchers};
 
 /// A shard's subscribers. Lists are sorted by slot, so that a fan-out walks the slots in order.
 #[derive(Default)]

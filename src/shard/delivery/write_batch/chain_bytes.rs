@@ -4,12 +4,12 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::batch::{LinkedFrame, WriteBatch};
 use super::client_window::ClientWindow;
-use super::outbox::PARTS_MAX;
 use super::window_use::{Added, WindowUse};
-use super::write_batch::{LinkedFrame, WriteBatch};
 use crate::dialect::{Encoder, Encoding, FrameBytes, StreamPosition, stamp};
 use crate::metrics::{RuleId, Tally};
+use crate::shard::delivery::outbox::PARTS_MAX;
 use crate::shard::slot::Connection;
 
 /// Frames up to this size are copied into one buffer; longer ones are written from their own buffers.

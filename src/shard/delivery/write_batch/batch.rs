@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::outbox::{FrameKind, Queued, QueuedMessage};
 use crate::dialect::{Encoded, Encoder, Encoding, FrameBytes};
 use crate::hub::{Message, PresenceChange};
 use crate::metrics::{RuleId, Tally};
 use crate::position::Position;
+use crate::shard::delivery::outbox::{FrameKind, Queued, QueuedMessage};
 use crate::topic_name::TopicName;
 
 const NONE: u32 = u32::MAX;

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
+use super::batch::{LinkedFrame, WriteBatch};
 use super::client_window::{ClientWindow, Reference};
-use super::write_batch::{LinkedFrame, WriteBatch};
 use crate::dialect::{Encoder, Encoding, ForWindow, FrameBytes, Referable};
 use crate::frame::ServerWindow;
 use crate::metrics::{DeflateHow, NoReference, Tally};
