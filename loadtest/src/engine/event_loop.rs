@@ -92,7 +92,7 @@ impl Engine {
         }
         while self.pending < PENDING_MAX {
             let Some(index) = self.waiting.pop_front() else { break };
-            let target = self.target_of(index);
+            let target = &self.targets[self.sessions[index].roaming.home()];
             let socket = sockets::connect(target, index)?;
             let transport = Transport::new(socket, target.tls.as_ref()).context("TLS can't begin")?;
             self.poll.add(&transport, index).context("can't watch a socket")?;
@@ -101,11 +101,6 @@ impl Engine {
             self.pending += 1;
         }
         Ok(())
-    }
-
-    /// The gateway of the session `index`.
-    fn target_of(&self, index: usize) -> &Target {
-        &self.targets[self.sessions[index].roaming.home()]
     }
 
     /// Publishes messages that are due, waits for ready sockets until `deadline`, and handles them.

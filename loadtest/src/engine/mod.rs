@@ -80,7 +80,7 @@ impl Engine {
 
     /// Connects `sessions`, and waits at most `patience` until all are subscribed.
     pub fn connect(&mut self, sessions: impl IntoIterator<Item = usize>, patience: Duration) -> anyhow::Result<()> {
-        self.connect_later(sessions);
+        sessions.into_iter().for_each(|index| self.enqueue(index));
         let deadline = self.clock.now() + nanoseconds(patience);
         while self.connecting() > 0 && self.clock.now() < deadline {
             self.begin_connecting()?;
@@ -90,11 +90,6 @@ impl Engine {
             0 => Ok(()),
             left => bail!("{left} sessions were not subscribed within {} s", patience.as_secs()),
         }
-    }
-
-    /// Connects `sessions` while the engine runs.
-    pub fn connect_later(&mut self, sessions: impl IntoIterator<Item = usize>) {
-        sessions.into_iter().for_each(|index| self.enqueue(index));
     }
 
     /// Starts `load`, in place of the one before.

@@ -39,7 +39,13 @@ impl Sources {
     pub fn with_environment(mut self) -> Self {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         self.environment.extend(std::env::vars_os().map(|(name, value)| (text(name), text(value))));
-        self.unread = self.environment.iter().map(|(name, _)| name).filter(|name| is_unread(name)).cloned().collect();
+        self.unread = self
+            .environment
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| name.starts_with("BELFRY_") && !name.starts_with(PREFIX))
+            .cloned()
+            .collect();
         self.environment.retain(|(name, _)| name.starts_with(PREFIX));
         self
     }
@@ -113,10 +119,6 @@ impl Sources {
         })?;
         Ok(Layer { origin, path: Vec::new(), value: toml::Value::Table(table) })
     }
-}
-
-fn is_unread(name: &str) -> bool {
-    name.starts_with("BELFRY_") && !name.starts_with(PREFIX)
 }
 
 /// Reports each of the variables `unread` that names one of `keys` with single underscores.
