@@ -16,32 +16,22 @@ use crate::topic_name::TopicName;
 /// The whole configuration, checked and with defaults filled in. `Config::default()` equals an empty file, except where
 /// the default depends on the machine: it has one shard, and `outbox_total_bytes` of 1 GiB.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[allow(missing_docs, reason = "a field without a comment is the table of its name")]
 pub struct Config {
-    /// `[server]`.
     pub server: Server,
-    /// `[admin]`.
     pub admin: Admin,
-    /// `[auth]`.
     pub auth: Auth,
-    /// `[limits]`.
     pub limits: Limits,
-    /// `[deflate]`.
     pub deflate: Deflate,
-    /// `[log]`.
     pub log: Log,
-    /// `[page]`.
     pub page: Served,
-    /// `[centrifugo]`.
     pub centrifugo: Centrifugo,
     /// `[[topics]]`.
     pub rules: Rules,
-    /// `[echo]`.
     pub echo: Served,
     /// `[endpoints]`: topics by the path of their plain WebSocket.
     pub endpoints: BTreeMap<String, TopicName>,
-    /// `[feed]`.
     pub feed: Feed,
-    /// `[store]`.
     pub store: Store,
     /// `[cluster]`; `None` if the gateway does not share topics.
     pub cluster: Option<Cluster>,

@@ -19,7 +19,6 @@ use crate::topic_name::TopicName;
 pub(super) struct Tick {
     /// Its time stamp, in nanoseconds since 1970; 0 if no column has times.
     pub nanos: i128,
-    /// The topic.
     pub topic: TopicName,
     /// The payload, which is JSON text.
     pub payload: Bytes,

@@ -14,7 +14,6 @@ pub(super) struct Rows<R> {
     record: ByteRecord,
 }
 
-/// One row of the file.
 pub(super) struct Row<'a> {
     /// The line on which the row begins, from 1. Lines that end with CR only are not counted.
     pub line: u64,

@@ -13,9 +13,7 @@ use crate::codes::ErrorCode;
 
 /// A counter without a label, or a value of the label of one.
 pub trait Counted: Copy {
-    /// Its series.
     fn series(self, series: &Series) -> &IntCounter;
-    /// Its count.
     fn count(self, counts: &mut Counts) -> &mut u64;
 }
 

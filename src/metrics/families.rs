@@ -80,7 +80,6 @@ impl Families {
     }
 }
 
-/// The families of a cluster.
 #[derive(Debug)]
 pub(super) struct ClusterFamilies {
     pub state: IntGaugeVec,

@@ -6,7 +6,6 @@ const NAMESPACE: &str = "belfry";
 
 /// Makes and registers metrics with the gateway's prefix.
 pub(super) struct Maker<'a> {
-    /// The registry.
     pub registry: &'a Registry,
 }
 
@@ -57,7 +56,6 @@ impl Maker<'_> {
         self.registered(Histogram::with_opts(options).expect(WELL_FORMED))
     }
 
-    /// Registers `metric`.
     pub fn registered<C: Collector + Clone + 'static>(&self, metric: C) -> C {
         self.registry.register(Box::new(metric.clone())).expect(REGISTERED_ONCE);
         metric

@@ -6,6 +6,5 @@ use crate::shard::NewSession;
 pub struct Granted {
     /// The bytes of the head: a 101, or a stream's 200.
     pub head: Vec<u8>,
-    /// The session.
     pub session: NewSession,
 }

@@ -39,7 +39,6 @@ pub struct Entrance {
 
 /// The outcome of a request.
 pub enum Outcome {
-    /// An answer.
     Answer(Answer),
     /// The connection becomes a session once hyper has released the socket.
     Session {
@@ -55,7 +54,6 @@ pub enum Outcome {
 /// The session that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SessionRequest {
-    /// A WebSocket.
     WebSocket,
     /// A stream; for `HEAD`, only the stream's head.
     Stream(Kind),

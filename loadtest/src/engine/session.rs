@@ -55,7 +55,6 @@ pub(super) struct Session {
     /// The fragments of a message so far.
     pub(super) fragments: Vec<u8>,
     pub(super) outgoing: Vec<u8>,
-    /// Its topics.
     pub(super) topics: Box<[u32]>,
     /// The newest received offset of each topic.
     pub(super) offsets: Box<[u64]>,

@@ -18,7 +18,6 @@ pub(super) struct Line {
 
 /// The scale and the labels of an axis.
 pub(super) struct Axis {
-    /// Whether the scale is logarithmic.
     pub(super) logarithmic: bool,
     /// Formats a value.
     pub(super) label: fn(f64) -> String,
@@ -34,7 +33,6 @@ struct Span {
     logarithmic: bool,
 }
 
-/// An SVG of `lines`.
 pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     let points = || lines.iter().flat_map(|line| &line.points);
     if points().next().is_none() {

@@ -23,7 +23,6 @@ pub(super) fn count(value: f64) -> String {
     out
 }
 
-/// Bytes.
 pub(super) fn bytes(value: f64) -> String {
     if value < 10_240.0 { format!("{} B", count(value)) } else { format!("{:.1} KiB", value / 1_024.0) }
 }

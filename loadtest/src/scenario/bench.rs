@@ -208,7 +208,6 @@ impl Bench {
         bail!("{open} of {wanted} sessions with {} are subscribed: {why}{remedy}", self.targets[0].address)
     }
 
-    /// The load of the settings.
     pub(super) fn load(&self, picks: StreamOrder) -> Load {
         let pace = match self.settings.ahead {
             Some(ahead) => Pace::ClosedLoop(ahead),

@@ -26,13 +26,11 @@ pub(super) fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: 
     text
 }
 
-/// An unsubscribe from `topics`.
 pub(super) fn unsubscribe(topics: &[&str]) -> String {
     let commands: Vec<String> = topics.iter().map(|topic| format!("{{\"id\":1,\"unsubscribe\":{{\"channel\":\"{topic}\"}}}}")).collect();
     commands.join("\n")
 }
 
-/// A publish of `payload`.
 pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     [b"{\"id\":3,\"publish\":{\"channel\":\"", topic.as_bytes(), b"\",\"data\":", payload, b"}}"].concat()
 }

@@ -28,14 +28,12 @@ pub(super) fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: 
     out
 }
 
-/// An unsubscribe from `topics`.
 pub(super) fn unsubscribe(topics: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
     topics.iter().for_each(|topic| command(&mut out, 1, 6, &field(1, topic.as_bytes())));
     out
 }
 
-/// A publish of `payload`.
 pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(topic.len() + payload.len() + 24);
     command(&mut out, 3, 7, &[field(1, topic.as_bytes()), field(2, payload)].concat());

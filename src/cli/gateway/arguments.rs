@@ -33,7 +33,6 @@ pub struct GatewayArguments {
 /// A gateway that sessions and requests can be opened to.
 #[derive(Clone)]
 pub struct Gateway {
-    /// Its address.
     pub endpoint: Endpoint,
     /// The credential of each request.
     pub token: Option<String>,

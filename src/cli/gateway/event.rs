@@ -58,7 +58,6 @@ pub fn read_event(text: &str) -> Option<Event> {
     serde_json::from_str(text).ok()
 }
 
-/// A `subscribe`.
 #[derive(Debug, Serialize)]
 #[allow(missing_docs, reason = "the fields are the contract's members")]
 pub struct Subscribe<'a> {

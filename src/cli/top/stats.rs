@@ -75,7 +75,6 @@ impl StatsFeed {
         Self { socket, not_before: None }
     }
 
-    /// The next stats.
     pub(super) async fn next(&mut self) -> Result<Stats, FeedError> {
         loop {
             let heard = tokio::time::timeout(SILENCE_MAX, self.socket.next()).await;

@@ -13,7 +13,6 @@ use super::view::{Key, View};
 /// How often the thread that reads keys checks whether the program has ended.
 const KEY_WAIT: Duration = Duration::from_millis(250);
 
-/// An input of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Input {
     Key(Key),
@@ -49,7 +48,6 @@ impl Terminal {
         Ok(Self { terminal, inputs })
     }
 
-    /// Draws `view`.
     pub(super) fn draw(&mut self, view: &View) -> io::Result<()> {
         self.terminal.draw(|frame| draw(frame, view)).map(drop)
     }

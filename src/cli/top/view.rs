@@ -40,7 +40,6 @@ pub(super) enum Key {
     Up,
 }
 
-/// The state of the view.
 #[derive(Default)]
 pub(super) struct View {
     pub(super) url: String,

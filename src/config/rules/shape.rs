@@ -16,7 +16,6 @@ pub enum Piece {
     Rest,
 }
 
-/// The shape of a pattern.
 pub fn shape_of(pattern: &str) -> Vec<Piece> {
     pattern.split('.').map(piece).collect()
 }

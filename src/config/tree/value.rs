@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One value.
 #[derive(Debug, Clone)]
 pub struct Value {
     /// The file, variable or argument. A problem begins with it.

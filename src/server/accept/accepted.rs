@@ -18,7 +18,6 @@ use crate::server::limits::{PendingPlace, Rejections};
 use crate::server::request::{head_room, read_head};
 use crate::shard::{Admitted, HandshakeHandler};
 
-/// One accepted connection.
 pub struct Accepted {
     /// The HTTP of its listener.
     pub http: Arc<Http>,
@@ -26,7 +25,6 @@ pub struct Accepted {
     pub rejections: Arc<Rejections>,
     /// The runtime of HTTP connections.
     pub front: Handle,
-    /// The address of the peer.
     pub peer: SocketAddr,
     /// The deadline of the first request's head.
     pub until: Instant,

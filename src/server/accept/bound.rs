@@ -35,7 +35,6 @@ pub struct Bound {
 pub struct ListenerSettings<'a> {
     /// The key that has them: `server.listen` or `admin.listen`.
     pub key: &'static str,
-    /// The addresses.
     pub listen: &'a [ListenAddress],
     /// The permissions of new Unix sockets.
     pub unix_mode: u32,

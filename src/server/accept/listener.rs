@@ -21,7 +21,6 @@ const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// One listening socket.
 pub struct Listener {
-    /// The socket.
     pub socket: Accepting,
     /// Receives its connections.
     pub reception: Arc<Reception>,

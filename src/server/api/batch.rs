@@ -17,7 +17,6 @@ pub const ENVELOPE_BYTES_MAX: usize = 2 << 10;
 /// The message of one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The topic.
     pub topic: TopicName,
     /// The JSON text of `data`, byte for byte.
     pub data: &'a str,
@@ -28,7 +27,6 @@ pub struct Entry<'a> {
 pub struct LineError {
     /// The number of the line, from 1. Blank lines count.
     pub line: usize,
-    /// The error code.
     #[serde(serialize_with = "as_word")]
     pub code: ErrorCode,
     /// What is wrong, and what would be right.

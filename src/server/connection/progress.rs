@@ -150,7 +150,6 @@ impl Progress {
         state.phase == Phase::Serving && state.framing.is_head_alone()
     }
 
-    /// The current phase.
     pub fn phase(&self) -> Phase {
         self.0.lock().phase
     }

@@ -24,9 +24,7 @@ const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\nconte
 
 /// TCP, plain or under TLS.
 pub enum Transport {
-    /// Plain TCP.
     Plain(Tcp),
-    /// TLS.
     Tls(Box<TlsStream<Tcp>>),
 }
 

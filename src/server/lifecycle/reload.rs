@@ -22,7 +22,6 @@ pub struct Reload {
     pub tls: Arc<TlsInForce>,
     /// The certificate of the administrators' listener.
     pub admin_tls: Arc<TlsInForce>,
-    /// The feeds.
     pub feeds: Feeds,
 }
 

@@ -22,7 +22,6 @@ pub struct Accounts {
     pub failures: Arc<Failures>,
     /// Work units by credential or address.
     pub rates: Arc<Rates>,
-    /// HTTP connections.
     pub connections: Arc<HttpConnections>,
     /// Connections before the end of their first head.
     pub pending: Arc<PendingHandshakes>,

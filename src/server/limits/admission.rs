@@ -124,7 +124,6 @@ impl Admission {
         self.sessions.lock().is_empty()
     }
 
-    /// Whether the gateway drains.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }

@@ -52,9 +52,7 @@ pub fn text(value: &[u8]) -> Option<&str> {
 /// A request without its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a, F> {
-    /// The method.
     pub method: &'a Method,
-    /// The version of HTTP.
     pub version: Version,
     /// The authority of an absolute-form target (RFC 9112 §3.2.2).
     pub authority: Option<&'a str>,
@@ -62,7 +60,6 @@ pub struct Head<'a, F> {
     pub path: &'a str,
     /// The query of the target, without its question mark.
     pub query: Option<&'a str>,
-    /// The header fields.
     pub fields: F,
 }
 

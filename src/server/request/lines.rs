@@ -38,7 +38,6 @@ pub struct Bounds {
     pub line: usize,
 }
 
-/// One line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
     /// Without its line feed.

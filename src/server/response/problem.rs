@@ -68,7 +68,6 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::NotAllowed, detail)
     }
 
-    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -96,12 +95,10 @@ impl Problem {
         self.with_header(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The code.
     pub fn code(&self) -> &'static str {
         self.code
     }

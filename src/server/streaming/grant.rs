@@ -103,7 +103,6 @@ impl Streams {
         refused
     }
 
-    /// Checks a request.
     pub fn check<'a>(&self, kind: Kind, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<StreamOpening, Refused> {
         let bad = |problem| Refused(RejectReason::BadUpgrade, problem);
         if accepted(head.fields, kind) == Accepted::No {

@@ -29,7 +29,6 @@ impl Kind {
         }
     }
 
-    /// The value of `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Events => "text/event-stream; charset=utf-8",

@@ -42,7 +42,6 @@ impl Transport {
         }
     }
 
-    /// The `Content-Type` of its answer.
     pub fn content_type(self, wire: Wire) -> &'static str {
         match (self.0, wire) {
             (Kind::Events, _) => Kind::Events.content_type(),

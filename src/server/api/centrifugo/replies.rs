@@ -30,9 +30,7 @@ pub fn nothing() -> Text {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The result.
     Result(Text),
-    /// The error.
     Error(ErrorText),
 }
 

@@ -17,7 +17,6 @@ pub struct ChannelRequest<'a> {
     pub channel: Cow<'a, str>,
 }
 
-/// The topics of a broadcast.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct BroadcastRequest<'a> {
@@ -75,7 +74,6 @@ pub struct Since<'a> {
     pub epoch: Cow<'a, str>,
 }
 
-/// The fields of `channels`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct ChannelsRequest<'a> {
@@ -83,7 +81,6 @@ pub struct ChannelsRequest<'a> {
     pub pattern: Cow<'a, str>,
 }
 
-/// The fields of `disconnect`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct DisconnectRequest<'a> {
@@ -109,7 +106,6 @@ pub struct UserRequest<'a> {
     pub session: Cow<'a, str>,
 }
 
-/// The fields of `subscribe`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct SubscribeRequest<'a> {
@@ -158,7 +154,6 @@ pub struct BoolValue {
     pub value: bool,
 }
 
-/// The fields of `refresh`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct RefreshRequest {
@@ -168,7 +163,6 @@ pub struct RefreshRequest {
     pub expire_at: u64,
 }
 
-/// The commands of a batch.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct BatchRequest<'a> {
