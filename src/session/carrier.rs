@@ -6,7 +6,7 @@ use super::protocol::Protocol;
 use crate::clock::Moment;
 use crate::frame::Inflater;
 use crate::session_id::SessionSecret;
-use crate::shard::{Forwarded, SessionContext};
+use crate::shard::{Forwarded, HeldInput, SessionContext};
 
 /// Reads the messages of one session and hands them to its protocol. After each it asks whether the session's turn is over, so that other
 /// sessions are served.
@@ -28,9 +28,9 @@ pub trait Carrier: Send {
         Forwarded::NoSession
     }
 
-    /// The bytes of messages that are held here and that the protocol has not processed.
-    fn unprocessed_bytes(&self) -> usize {
-        0
+    /// What is held of messages that the protocol was not handed.
+    fn held(&self) -> HeldInput {
+        HeldInput::default()
     }
 
     /// When the first frame of an unfinished message came; `None`: no message is unfinished.

@@ -6,7 +6,7 @@ use super::principal::Principal;
 use crate::clock::Moment;
 use crate::metrics::LimitKey;
 use crate::session_id::MemberInfo;
-use crate::shard::{AdminCommand, HeldInput, SessionContext};
+use crate::shard::{AdminCommand, SessionContext};
 use crate::topic_name::TopicName;
 
 /// Executes the messages of one session. A [`Carrier`](super::carrier::Carrier) hands over each message whole.
@@ -30,8 +30,8 @@ pub trait Protocol: Send {
     fn accepts_messages(&self) -> bool;
 
     /// The bytes that are held of messages which the protocol was handed.
-    fn held(&self) -> HeldInput {
-        HeldInput::default()
+    fn held_bytes(&self) -> usize {
+        0
     }
 
     /// The next time-out, if there is one. A protocol whose time-out becomes earlier while it executes a message schedules the call itself.

@@ -69,8 +69,8 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
     }
 
     fn held(&self) -> HeldInput {
-        let HeldInput { unfinished, command } = self.protocol.held();
-        HeldInput { unfinished: unfinished + self.carrier.unprocessed_bytes(), command }
+        let HeldInput { unfinished, command } = self.carrier.held();
+        HeldInput { unfinished, command: command + self.protocol.held_bytes() }
     }
 
     fn on_deadline(&mut self, context: &mut SessionContext<'_>) {

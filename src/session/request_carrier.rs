@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::frame::Inflater;
 use crate::metrics::LimitKey;
 use crate::session_id::SessionSecret;
-use crate::shard::{Forwarded, SessionContext};
+use crate::shard::{Forwarded, HeldInput, SessionContext};
 
 /// The requests that carry the messages of one session.
 pub struct RequestCarrier {
@@ -78,7 +78,7 @@ impl Carrier for RequestCarrier {
         Forwarded::Accepted
     }
 
-    fn unprocessed_bytes(&self) -> usize {
-        self.unprocessed_bytes
+    fn held(&self) -> HeldInput {
+        HeldInput { unfinished: 0, command: self.unprocessed_bytes }
     }
 }

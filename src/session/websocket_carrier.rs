@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::codes::CloseCode;
 use crate::frame::{Agreement, FrameReader, Inflater, Received, Violation};
 use crate::metrics::{CloseReason, LimitKey};
-use crate::shard::SessionContext;
+use crate::shard::{HeldInput, SessionContext};
 
 /// One WebSocket.
 pub struct WebSocketCarrier {
@@ -73,8 +73,8 @@ impl Carrier for WebSocketCarrier {
         if context.is_open() { used } else { input.len() }
     }
 
-    fn unprocessed_bytes(&self) -> usize {
-        self.frames.held_bytes()
+    fn held(&self) -> HeldInput {
+        HeldInput { unfinished: self.frames.held_bytes(), command: 0 }
     }
 
     fn message_since(&self) -> Option<Moment> {

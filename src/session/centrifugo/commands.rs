@@ -28,7 +28,7 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::work;
 use crate::session_id::MemberInfo;
-use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext, UnusedInput};
+use crate::shard::{AdminCommand, Answer, SessionContext, UnusedInput};
 use crate::topic_name::TopicName;
 
 /// The time to `connect` is this multiple of `limits.auth_timeout`, because some SDKs open the connection before they fetch a token.
@@ -308,9 +308,8 @@ impl Protocol for Centrifugo {
         self.may_execute_next() && self.unread.is_empty()
     }
 
-    fn held(&self) -> HeldInput {
-        let command = self.pending.as_deref().map_or(0, size_of_val) + self.publishes.bytes();
-        HeldInput { unfinished: self.unread.held_bytes(), command }
+    fn held_bytes(&self) -> usize {
+        self.pending.as_deref().map_or(0, size_of_val) + self.publishes.bytes() + self.unread.held_bytes()
     }
 
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {

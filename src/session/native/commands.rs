@@ -14,7 +14,7 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::subscriptions::SubscribeOptions;
 use crate::session::work;
-use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext};
+use crate::shard::{AdminCommand, Answer, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// The protocol of one session.
@@ -215,9 +215,8 @@ impl Protocol for Native {
         self.pending.is_none() && self.publishes.has_room()
     }
 
-    fn held(&self) -> HeldInput {
-        let command = self.pending.as_deref().map_or(0, Pending::bytes) + self.publishes.bytes();
-        HeldInput { unfinished: 0, command }
+    fn held_bytes(&self) -> usize {
+        self.pending.as_deref().map_or(0, Pending::bytes) + self.publishes.bytes()
     }
 
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {

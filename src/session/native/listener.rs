@@ -14,7 +14,7 @@ use crate::session::reading::Session;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
 use crate::session_id::SessionId;
-use crate::shard::{AdminCommand, Answer, HeldInput, Reader, SessionContext};
+use crate::shard::{AdminCommand, Answer, Reader, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 
 /// The parameters of a stream, from its request.
@@ -128,8 +128,8 @@ impl Protocol for Listener {
         self.subscribe.is_none()
     }
 
-    fn held(&self) -> HeldInput {
-        HeldInput { unfinished: 0, command: self.subscribe.as_ref().map_or(0, |subscribe| subscribe.subscribing.bytes()) }
+    fn held_bytes(&self) -> usize {
+        self.subscribe.as_ref().map_or(0, |subscribe| subscribe.subscribing.bytes())
     }
 
     fn on_work(&mut self, context: &mut SessionContext<'_>) {

@@ -11,7 +11,7 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
-use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext};
+use crate::shard::{AdminCommand, Answer, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The protocol of one session.
@@ -101,9 +101,8 @@ impl Protocol for Raw {
         self.subscribing.is_none() && self.publishes.has_room()
     }
 
-    fn held(&self) -> HeldInput {
-        let subscribing = self.subscribing.as_ref().map_or(0, |subscribing| subscribing.bytes());
-        HeldInput { unfinished: 0, command: subscribing + self.publishes.bytes() }
+    fn held_bytes(&self) -> usize {
+        self.subscribing.as_ref().map_or(0, |subscribing| subscribing.bytes()) + self.publishes.bytes()
     }
 
     fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {

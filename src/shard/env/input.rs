@@ -12,9 +12,9 @@ use crate::config::Limits;
 /// Input that a session's reader holds, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeldInput {
-    /// Bytes as received: an unfinished message, or commands that are not decoded yet.
+    /// The bytes of an unfinished message.
     pub unfinished: usize,
-    /// The approximate size of a decoded command that waits or is carried out in slices.
+    /// Whole commands that wait or are carried out in slices: bytes as received, or the approximate size once decoded.
     pub command: usize,
 }
 
