@@ -57,6 +57,7 @@ pub struct Worker {
     buffer: Vec<u8>,
     share: VecDeque<Item>,
     connections: Vec<PendingConnection>,
+    /// The moment of the last complete sweep.
     swept_at: Moment,
     /// The time that the flushes of this write batch have taken.
     flushed_for: Duration,
@@ -126,7 +127,7 @@ impl Worker {
         self.sessions.state.tell_changes();
         self.sessions.state.send_due();
         self.sessions.state.continue_adapting();
-        self.sweep_if_due();
+        let all_swept = self.sweep_if_due();
         bound_paced(&mut self.sessions.state);
         let all_answered = self.answer_handshakes();
         let all_written = self.write();
@@ -147,6 +148,7 @@ impl Worker {
         let waits = state.catch_up.has_queued() || state.presence.due(state.env.now).is_some_and(|due| due <= state.env.now);
         left || !all_answered
             || !all_written
+            || !all_swept
             || state.table.has_more()
             || follows
             || state.slices.len() > 0
@@ -285,13 +287,18 @@ impl Worker {
         if self.sessions.is_draining() { DRAIN_SWEEP_INTERVAL } else { sweep_interval(&self.sessions.state.env.config.limits) }
     }
 
-    fn sweep_if_due(&mut self) {
+    /// Sweeps if it is time. Returns `false` if the next tick has to sweep on.
+    fn sweep_if_due(&mut self) -> bool {
         let now = self.sessions.state.env.now;
-        if now.since(self.swept_at) >= self.sweep_interval() {
-            self.swept_at = now;
-            self.sessions.sweep();
-            self.pending.sweep(now);
+        if now.since(self.swept_at) < self.sweep_interval() {
+            return true;
         }
+        self.pending.sweep(now);
+        let is_complete = self.sessions.sweep();
+        if is_complete {
+            self.swept_at = now;
+        }
+        is_complete
     }
 }
 
@@ -304,8 +311,10 @@ pub fn run_on_this_thread(runtime: &tokio::runtime::Runtime, parts: ShardParts, 
 #[cfg(test)]
 mod tests {
     use super::super::delivery::{FrameKind, Queued};
-    use super::super::tests::bench::{new_session, parts};
+    use super::super::tests::bench::{new_session, parts, parts_with};
+    use super::super::tests::{name, pattern};
     use super::*;
+    use crate::config::Config;
 
     /// A write batch ends even if there is always a frame for some session, and its memory is reused.
     #[test]
@@ -328,6 +337,29 @@ mod tests {
             assert!(!worker.sessions.state.delivery.is_full(), "after {given} frames and {batches} batches");
         }
         assert!((1..100).contains(&batches), "{batches} batches of {given} frames");
+    }
+
+    /// PROTOCOL 6: a sweep that leaves sessions of a drain is continued in the next tick. (It was continued after 20 ms,
+    /// so a drain could outlast its time, and the rest of the sessions were dropped without a Close.)
+    #[test]
+    fn a_drain_sweeps_on_at_once() {
+        const TOPICS: usize = 4_096;
+        let (parts, inbox) = parts_with(&Config::default());
+        let mut worker = Worker::new(parts, inbox, 1);
+        let now = worker.sessions.state.env.now;
+        for slot in 0..3 {
+            worker.sessions.expect(new_session());
+            let pacing = &mut worker.sessions.state.pacing;
+            pacing.begin(slot, [(&pattern("c.*"), Some(Duration::from_secs(1)))].into_iter());
+            (0..TOPICS).for_each(|number| pacing.begin_interval(slot, &name(&format!("c.{number}")), now));
+        }
+        worker.sessions.drain(Drain::new(Duration::ZERO, now));
+        worker.sessions.state.env.clock().advance(DRAIN_SWEEP_INTERVAL);
+        for left in [2, 1, 0] {
+            let more = worker.tick();
+            assert_eq!(worker.sessions.state.table.open_sessions(), left);
+            assert!(more || left == 0);
+        }
     }
 
     /// A second request to drain does not take the answer of the first.

@@ -21,8 +21,8 @@ use crate::shard::state::ShardState;
 use crate::shard::upkeep::{Drain, act_on, due_for};
 use crate::topic_name::TopicName;
 
-/// About the most held messages that one sweep of a drain sends: a millisecond's work. Sessions that are due beyond
-/// these are closed by the next sweeps.
+/// The number of paced topics after which a sweep closes no further session that has some: a millisecond's work. The
+/// next tick sweeps on.
 const RELEASED_PER_SWEEP: usize = 4_096;
 
 /// One shard's sessions.
@@ -148,10 +148,11 @@ impl Sessions {
         names.filter(|topic| env.config.rules.of(topic).presence).for_each(|topic| env.hub().enter(&topic, &member(&topic)));
     }
 
-    /// Visits every session once and does what is due for it: deadlines, heartbeats, time-outs, closes.
-    pub fn sweep(&mut self) {
+    /// Visits every session once and does what is due for it: deadlines, heartbeats, time-outs, closes. Returns `false`
+    /// if sessions that leave a drain are left for the next tick.
+    pub fn sweep(&mut self) -> bool {
         self.state.table.excuse_queued(self.state.env.now);
-        let mut released = 0;
+        let (mut released, mut is_complete) = (0, true);
         for slot in 0..self.state.table.end() {
             // What a queued session had to send in time may be among its unread input. Its turn looks at the deadline.
             if !self.state.table.turns().is_queued(slot) {
@@ -160,10 +161,12 @@ impl Sessions {
             // A deadline does not replace the ping: a client can cause deadlines without end.
             let Some(found) = due_for(&self.state, slot) else { continue };
             if found == Finding::DrainDue {
-                if released >= RELEASED_PER_SWEEP {
-                    continue; // the next sweep finds it again
+                let topics = self.state.pacing.topics(slot);
+                if topics > 0 && released >= RELEASED_PER_SWEEP {
+                    is_complete = false;
+                    continue;
                 }
-                released += self.state.pacing.topics(slot);
+                released += topics;
             }
             act_on(&mut self.state, slot, found);
         }
@@ -171,6 +174,7 @@ impl Sessions {
         self.state.delivery.outgoing.end_aged(env.now, &mut env.tally);
         self.state.delivery.sweep_references(&mut env.tally);
         self.state.delivery.forget_lapses(env.now);
+        is_complete
     }
 
     /// Calls the session's reader if its deadline has passed.
