@@ -211,6 +211,7 @@ impl Sessions {
     }
 
     fn enter(&mut self, session: NewSession) -> u32 {
+        self.drop_closing(); // a session that ended in this tick may have left its slot to this one
         let NewSession { id, address, encoding, reader, permit, .. } = session;
         let ShardState { table, delivery, env, .. } = &mut self.state;
         let slot = table.add(|waker| Connection::new(id, address, permit, waker, env.now));

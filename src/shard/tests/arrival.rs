@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use super::bench::{Bench, HEAD, events, read_head};
+use super::bench::{Bench, HEAD, events, new_session, read_head};
+use crate::metrics::CloseReason;
 use crate::shard::slot::{Metered, Stream};
 
 /// The 101 and the frames that were queued before the socket arrived are written at once, so that one read returns
@@ -102,4 +103,16 @@ async fn a_message_during_a_flush_joins_the_waiting_frames() {
     assert_eq!(events(&read[HEAD.len()..bytes]), ["message 1", "message 2"]);
     let bytes = first.read(&mut read).unwrap();
     assert_eq!(events(&read[..bytes]), ["message 2"]);
+}
+
+/// A session whose slot another session left in the same tick keeps its reader. (The reader was dropped with that of the
+/// former session, so the new session answered nothing.)
+#[test]
+fn a_reused_slot_keeps_its_new_reader() {
+    let mut bench = Bench::new();
+    bench.state().end(0, CloseReason::Gone);
+    bench.flush();
+    bench.sessions.expect(new_session());
+    bench.sessions.drop_closing();
+    assert!(bench.state().table.is_open(0) && bench.sessions.reader(0).is_some());
 }
