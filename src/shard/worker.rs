@@ -38,7 +38,7 @@ const PIECES_PER_TICK: usize = 16;
 /// The most pieces of history in a tick that has written only a part of the write batch.
 const PIECES_WITHIN_BATCH: usize = 2;
 
-/// While a write batch lasts, the bytes of all outboxes are summed every 8 ticks.
+/// While a write batch lasts, or sessions wait for their turns, the bytes of all outboxes are summed every 8 ticks.
 const BUDGET_TICKS: u64 = 8;
 
 /// The time between two sweeps while the gateway drains. It is short, so that sessions are closed close to their own
@@ -169,7 +169,7 @@ impl Worker {
         self.flushed_for += state.env.moment().since(began);
         state.serve_history(if all_written { PIECES_PER_TICK } else { PIECES_WITHIN_BATCH });
         self.ticks += 1;
-        if all_written || self.ticks.is_multiple_of(BUDGET_TICKS) {
+        if all_written && !state.table.has_more() || self.ticks.is_multiple_of(BUDGET_TICKS) {
             let share = state.env.config.limits.outbox_total_bytes / self.shards;
             bound_outboxes(state, share);
             bound_bookkeeping(state);
