@@ -147,24 +147,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_says_what_to_do() {
+    fn a_bind_error_names_the_remedy() {
         let first = bind_at(&[any_port([127, 0, 0, 1])]).unwrap();
-        let told = bind_at(&[first[0].address.clone()]).unwrap_err().to_string();
-        assert!(told.starts_with("can't listen on 127.0.0.1:") && told.contains("in use"), "{told}");
+        let error = bind_at(&[first[0].address.clone()]).unwrap_err().to_string();
+        assert!(error.starts_with("can't listen on 127.0.0.1:") && error.contains("in use"), "{error}");
         let folder = tempfile::tempdir().unwrap();
         let unix = |name: &str| ListenAddress::Unix(folder.path().join(name));
         let _first = bind_at(&[unix("a")]).unwrap();
         for (place, remedy) in [(unix("a"), "another process listens"), (unix("b/c"), "RuntimeDirectory")] {
-            let told = bind_at(&[place]).unwrap_err().to_string();
-            assert!(told.contains("can't listen on unix:/") && told.contains(remedy), "{told}");
+            let error = bind_at(&[place]).unwrap_err().to_string();
+            assert!(error.contains("can't listen on unix:/") && error.contains(remedy), "{error}");
         }
-        let told = bind_at(&[ListenAddress::Passed(Some("a".into()))]).unwrap_err().to_string();
-        assert!(told.contains("systemd:a") && told.contains("FileDescriptorName"), "{told}");
+        let error = bind_at(&[ListenAddress::Passed(Some("a".into()))]).unwrap_err().to_string();
+        assert!(error.contains("systemd:a") && error.contains("FileDescriptorName"), "{error}");
     }
 
     /// Both address families share a port, and every address of a list is bound.
     #[test]
-    fn a_list_is_listened_at_whole() {
+    fn every_address_of_a_list_is_bound() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let port = match &bind_at(&[any_port([0, 0, 0, 0])]).unwrap()[0].address {
@@ -181,7 +181,7 @@ mod tests {
 
     /// Passed sockets go to the entry that names them, whatever the order, and report their own address.
     #[test]
-    fn passed_sockets_tell_their_address() {
+    fn passed_sockets_have_their_own_address() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();

@@ -98,7 +98,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
-    fn whole(bytes: &[u8]) -> (Option<String>, usize) {
+    fn parsed(bytes: &[u8]) -> (Option<String>, usize) {
         let header = read_proxy_header(bytes).unwrap().expect("it is whole");
         (header.client.map(|client| client.to_string()), header.len)
     }
@@ -127,7 +127,7 @@ mod tests {
             ("PROXY UNKNOWN a b c d e f g h\r\n", None),
         ] {
             let bytes = format!("{line}GET / HTTP/1.1\r\nHost: 192.168.0.11\r\n\r\n");
-            assert_eq!(whole(bytes.as_bytes()), (client.map(str::to_owned), line.len()), "{line}");
+            assert_eq!(parsed(bytes.as_bytes()), (client.map(str::to_owned), line.len()), "{line}");
             for cut in 0..line.len() {
                 assert_eq!(read_proxy_header(&line.as_bytes()[..cut]), Ok(None), "{line} cut at {cut}");
             }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_1_is_refused() {
+    fn malformed_version_1_is_refused() {
         for line in [
             "PROXY TCP4 192.168.0.1 192.168.0.11 56324\r\n",
             "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443 \r\n",
@@ -178,7 +178,7 @@ mod tests {
             (v2(0, 0x00, &[1; 100]), None),
             (v2(1, 0x11, &[&IPV4[..], &[0; PROXY_HEADER_BYTES_MAX - 28]].concat()), Some("192.0.2.1:56324")),
         ] {
-            assert_eq!(whole(&[&bytes[..], b"GET"].concat()), (client.map(str::to_owned), bytes.len()), "{bytes:x?}");
+            assert_eq!(parsed(&[&bytes[..], b"GET"].concat()), (client.map(str::to_owned), bytes.len()), "{bytes:x?}");
             for cut in 0..bytes.len() {
                 assert_eq!(read_proxy_header(&bytes[..cut]), Ok(None), "{bytes:x?} cut at {cut}");
             }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_2_is_refused() {
+    fn malformed_version_2_is_refused() {
         for bytes in [v2(2, 0x11, &IPV4), v2(1, 0x11, &IPV4[..11]), v2(1, 0x12, &IPV4), v2(1, 0x41, &IPV4), v2(1, 0x13, &IPV4)] {
             assert_eq!(read_proxy_header(&bytes), Err(ProxyHeaderError::Malformed), "{bytes:x?}");
         }

@@ -37,7 +37,7 @@ impl ReserveDescriptor {
             return false;
         }
         let accepted = timeout(PATIENCE, socket.accept()).await;
-        let turned_away = if let Ok(Ok((stream, _))) = accepted {
+        let refused = if let Ok(Ok((stream, _))) = accepted {
             if is_plain {
                 // The connection is closed even if the peer does not read.
                 let _ = timeout(PATIENCE, answer(Tcp::Unregistered(stream))).await;
@@ -47,7 +47,7 @@ impl ReserveDescriptor {
             false
         };
         self.0 = nothing();
-        turned_away
+        refused
     }
 }
 
@@ -79,20 +79,20 @@ mod tests {
 
     /// Threats, row 25: without descriptors a peer gets 503 with `Retry-After`.
     #[tokio::test]
-    async fn who_is_turned_away_is_told() {
+    async fn a_peer_is_refused_with_503() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let mut peer = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         let socket = Accepting::new(socket.into()).unwrap();
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut reserve = ReserveDescriptor::new();
-        let mut heard = String::new();
-        let (turned_away, read) = tokio::join!(reserve.refuse_one(&socket, true), peer.read_to_string(&mut heard));
-        assert!(turned_away && read.is_ok());
-        let (head, body) = heard.split_once("\r\n\r\n").unwrap();
+        let mut response = String::new();
+        let (refused, read) = tokio::join!(reserve.refuse_one(&socket, true), peer.read_to_string(&mut response));
+        assert!(refused && read.is_ok());
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n") && head.contains("retry-after: 5"), "{head}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], "too_many_connections");
-        assert!(reserve.0.is_some(), "the descriptor is kept again");
-        assert!(!reserve.refuse_one(&socket, true).await, "nobody waits any more");
+        assert!(reserve.0.is_some(), "the descriptor is reserved again");
+        assert!(!reserve.refuse_one(&socket, true).await, "no connection is pending");
     }
 }

@@ -81,7 +81,7 @@ mod tests {
 
     /// The file has its mode whatever the umask. It is replaced if no process listens on it, and removed at the end.
     #[test]
-    fn the_file_comes_and_goes_with_its_socket() {
+    fn a_socket_file_is_created_and_removed_with_its_socket() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let (socket, file) = bind(&path, 0o666).unwrap();
@@ -98,7 +98,7 @@ mod tests {
 
     /// A file that is not this gateway's socket is neither replaced nor removed.
     #[test]
-    fn files_of_others_stay() {
+    fn other_files_are_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         fs::write(&path, "kept").unwrap();

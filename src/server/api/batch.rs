@@ -71,7 +71,7 @@ mod tests {
 
     /// PROTOCOL 5: `data` passes byte for byte, prices keep their zeros and big integers their digits.
     #[test]
-    fn data_stays_as_written() {
+    fn data_is_passed_byte_for_byte() {
         let body = br#"{"topic":"a.b","data":{"p" : 1.50, "n":123456789012345678901234567890,"s":"\u0041"}}"#;
         let entry = entry(1, body).unwrap();
         assert_eq!(entry.topic.as_str(), "a.b");
@@ -80,7 +80,7 @@ mod tests {
 
     /// PROTOCOL 5: each kind of bad line has its own error.
     #[test]
-    fn lines_are_told_apart() {
+    fn each_bad_line_has_its_error_code() {
         let bad = Some(ErrorCode::BadRequest);
         for (line, code) in [
             (&br#"{"topic":"a","data":1}"#[..], None),
@@ -101,7 +101,7 @@ mod tests {
 
     /// Errors use the contract's terms. The bug: they were the parser's, as in "invalid type: sequence".
     #[test]
-    fn errors_name_what_would_be_right() {
+    fn errors_name_the_expected_form() {
         for (line, reason) in [
             (r#"["chat.arr",1]"#, "the line is not an object"),
             ("7", "the line is not an object"),
@@ -110,13 +110,13 @@ mod tests {
             (r#"{"topic":"a","data":}"#, "the line is not JSON from byte 21 on"),
             ("{", "the line is not JSON from byte 1 on"),
         ] {
-            let told = entry(1, line.as_bytes()).unwrap_err().message;
-            assert_eq!(told, format!("{reason}; write {{\"topic\":…,\"data\":…}}"), "{line}");
+            let message = entry(1, line.as_bytes()).unwrap_err().message;
+            assert_eq!(message, format!("{reason}; write {{\"topic\":…,\"data\":…}}"), "{line}");
         }
     }
 
     #[test]
-    fn an_error_is_written_with_its_code() {
+    fn an_error_is_serialized_with_its_code() {
         let error = LineError { line: 2, code: ErrorCode::NotAllowed, message: "no".to_owned() };
         assert_eq!(serde_json::to_string(&error).unwrap(), r#"{"line":2,"code":"not_allowed","message":"no"}"#);
     }

@@ -98,7 +98,7 @@ mod tests {
 
     /// One key publishes once in five minutes; past `idempotency_keys` the oldest is forgotten.
     #[tokio::test]
-    async fn keys_are_known_for_five_minutes_and_bounded() {
+    async fn keys_are_kept_for_five_minutes_and_are_bounded() {
         let (clock, metrics) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()));
         let limits = Limits { idempotency_keys: 2, ..Limits::default() };
         let live = Arc::new(Live::new(&Config { limits, ..Config::default() }, &metrics));
@@ -108,11 +108,11 @@ mod tests {
         clock.advance(KNOWN_FOR);
         assert_eq!((published(&keys, "c", 7).await, published(&keys, "a", 8).await), (7, 8));
         let topic = TopicName::parse("b").unwrap();
-        assert!(keys.once(&topic, "a", async { Err(()) }).await.is_err(), "another topic is another place");
+        assert!(keys.once(&topic, "a", async { Err(()) }).await.is_err(), "a key belongs to one topic");
         assert_eq!(
             keys.once(&topic, "a", async { Ok::<_, ()>(position(9)) }).await.unwrap().offset,
             Offset(9),
-            "what failed is tried again"
+            "a failed publication does not use up its key"
         );
     }
 }

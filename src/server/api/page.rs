@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_has_the_page_gets_304() {
+    fn a_matching_etag_gets_304() {
         let first = asset("/").answer(&HeaderMap::new());
         assert_eq!((first.status().as_u16(), &first.headers()["content-type"]), (200, &"text/html; charset=utf-8".parse().unwrap()));
         let mut again = HeaderMap::new();
@@ -121,7 +121,7 @@ mod tests {
 
     /// The bug: with an administrators' listener the page had a link that answers 404.
     #[test]
-    fn the_page_links_to_metrics_where_they_are() {
+    fn the_page_links_to_metrics_only_where_they_are_served() {
         let mut config = Config::default();
         assert!(Asset::at("/", &config).unwrap().text.contains("\"/metrics\""));
         config.admin.listen = vec![crate::config::ListenAddress::Unix("/run/admin".into())];
@@ -131,7 +131,7 @@ mod tests {
 
     /// Every file that the page and its modules import or link to is served.
     #[test]
-    fn every_file_that_the_page_names_is_there() {
+    fn every_file_that_the_page_names_is_served() {
         for file in ASSETS.into_iter().filter(|file| file.content_type != PLAIN) {
             let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
             let quoted = file.text.split(['"', '\'']).filter(|word| [".js", ".css", ".md"].iter().any(|end| word.ends_with(end)));

@@ -121,9 +121,9 @@ mod tests {
         Resource::at(path, &Config::default()).map_or("", |place| place.methods(surface))
     }
 
-    /// PROTOCOL 5: the table of paths, and what `admin.listen` moves away.
+    /// PROTOCOL 5: the methods of each path, without `admin.listen` and on the two surfaces with it.
     #[test]
-    fn the_table_of_paths() {
+    fn each_path_has_its_methods() {
         for (path, whole, public, admin) in [
             ("/", "GET, HEAD", "GET, HEAD", ""),
             ("/belfry.js", "GET, HEAD", "GET, HEAD", ""),
@@ -156,8 +156,8 @@ mod tests {
             ("/v1/sessions/a/b", "", "", ""),
             ("/nothing", "", "", ""),
         ] {
-            let seen = (methods(path, Surface::Whole), methods(path, Surface::Public), methods(path, Surface::Admin));
-            assert_eq!(seen, (whole, public, admin), "{path}");
+            let found = (methods(path, Surface::Whole), methods(path, Surface::Public), methods(path, Surface::Admin));
+            assert_eq!(found, (whole, public, admin), "{path}");
         }
     }
 }

@@ -109,33 +109,33 @@ mod tests {
     const LENGTH: &str = "\r\nPOST / HTTP/1.1\r\nX: content-length: 3\r\nCONTENT-length: 2\r\n\r\nhi";
     const CHUNKED: &str = "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n0\r\n\r\n";
 
-    fn seen(framing: &mut Framing, text: &str, step: usize) -> bool {
+    fn is_ambiguous(framing: &mut Framing, text: &str, step: usize) -> bool {
         text.as_bytes().chunks(step).for_each(|bytes| framing.receive(bytes));
         framing.is_ambiguous(text.to_ascii_lowercase().contains("\ntransfer-encoding"))
     }
 
-    /// RFC 9112 §6.3, threats row 19: a length and a coding together are seen, however the bytes are split.
+    /// RFC 9112 §6.3, threats row 19: a length and a coding together are ambiguous, however the bytes are split.
     #[test]
-    fn both_at_once_are_seen() {
+    fn a_length_with_a_coding_is_ambiguous() {
         for step in [1, 2, 7, 1_000] {
-            assert!(seen(&mut Framing::default(), BOTH, step), "{step}");
-            assert!(!seen(&mut Framing::default(), LENGTH, step), "{step}");
-            assert!(!seen(&mut Framing::default(), CHUNKED, step), "{step}");
+            assert!(is_ambiguous(&mut Framing::default(), BOTH, step), "{step}");
+            assert!(!is_ambiguous(&mut Framing::default(), LENGTH, step), "{step}");
+            assert!(!is_ambiguous(&mut Framing::default(), CHUNKED, step), "{step}");
         }
     }
 
     /// The next request on the connection begins with a fresh state.
     #[test]
-    fn each_head_is_judged_for_itself() {
+    fn each_head_starts_afresh() {
         let mut framing = Framing::default();
-        assert!(!seen(&mut framing, LENGTH, 1_000));
+        assert!(!is_ambiguous(&mut framing, LENGTH, 1_000));
         framing.next();
-        assert!(seen(&mut framing, BOTH, 1_000));
+        assert!(is_ambiguous(&mut framing, BOTH, 1_000));
     }
 
     /// A request with an announced body, or with bytes behind its head, is more than a head.
     #[test]
-    fn a_head_alone_is_known() {
+    fn a_request_without_a_body_is_a_head_alone() {
         for (text, alone) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
             ("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", true),
@@ -150,11 +150,11 @@ mod tests {
         }
     }
 
-    /// A head that came together with the body before it was not read, so it must have no coding.
+    /// A head that arrives with the body before it is not scanned. Such a head must have no coding.
     #[test]
-    fn a_head_that_was_not_seen_may_have_no_coding() {
+    fn a_head_that_was_not_scanned_may_have_no_coding() {
         let mut framing = Framing::default();
-        seen(&mut framing, &format!("{LENGTH}{BOTH}"), 1_000);
+        is_ambiguous(&mut framing, &format!("{LENGTH}{BOTH}"), 1_000);
         framing.next();
         assert!(framing.is_ambiguous(true) && !framing.is_ambiguous(false));
     }

@@ -196,20 +196,21 @@ mod tests {
     use super::super::timed_stream::Transport;
     use super::*;
 
-    /// A connection whose first head is due within `patience`, and its peer.
-    async fn connected(patience: Duration, limits: &Limits) -> (TimedStream, Arc<Progress>, TcpStream) {
+    /// A connection whose first head is due within `timeout`, and its peer.
+    async fn connected(timeout: Duration, limits: &Limits) -> (TimedStream, Arc<Progress>, TcpStream) {
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let peer = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         let transport = Transport::Plain(Tcp::Unregistered(socket.accept().await.unwrap().0.into_std().unwrap()));
-        let progress = Progress::new(Instant::now() + patience, Box::new(()));
+        let progress = Progress::new(Instant::now() + timeout, Box::new(()));
         (TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout), progress, peer)
     }
 
-    /// What a peer receives that sends `request`. The first head and the next request are each due within `patience`.
-    async fn heard(request: &str, patience: Duration, limits: Limits) -> (String, bool) {
-        let (stream, progress, mut peer) = connected(patience, &limits).await;
+    /// Sends `request` and returns the whole response. The first head and the next request are each due within
+    /// `timeout`.
+    async fn respond_to(request: &str, timeout: Duration, limits: Limits) -> (String, bool) {
+        let (stream, progress, mut peer) = connected(timeout, &limits).await;
         peer.write_all(request.as_bytes()).await.unwrap();
-        let answer = |_| async move { (Outcome::Answer(crate::server::response::json(b"{}".to_vec())), patience) };
+        let answer = |_| async move { (Outcome::Answer(crate::server::response::json(b"{}".to_vec())), timeout) };
         let mut text = String::new();
         let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_string(&mut text));
         read.unwrap();
@@ -219,22 +220,22 @@ mod tests {
     /// PROTOCOL 7: a first head that is incomplete in time gets 408. Without any byte the connection is only closed.
     #[tokio::test]
     async fn a_late_head_ends_the_connection() {
-        let patience = Duration::from_millis(50);
-        let (text, late) = heard("GET / HTTP/1.1\r\nHost: a\r\n", patience, Limits::default()).await;
+        let timeout = Duration::from_millis(50);
+        let (text, late) = respond_to("GET / HTTP/1.1\r\nHost: a\r\n", timeout, Limits::default()).await;
         assert!(text.starts_with("HTTP/1.1 408 ") && late, "{text}");
-        assert_eq!(heard("", patience, Limits::default()).await, (String::new(), true));
+        assert_eq!(respond_to("", timeout, Limits::default()).await, (String::new(), true));
     }
 
     /// PROTOCOL 7: an idle kept-alive connection is closed after `keep_alive`.
     #[tokio::test]
     async fn an_idle_connection_is_closed() {
-        let (text, late) = heard("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Duration::from_millis(50), Limits::default()).await;
+        let (text, late) = respond_to("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Duration::from_millis(50), Limits::default()).await;
         assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("{}") && late, "{text}");
     }
 
-    /// An answer that is longer than the socket's buffer arrives whole, although the request's body never came.
+    /// An answer that is longer than the socket's buffer arrives whole, although the request's body is never sent.
     #[tokio::test]
-    async fn a_long_answer_is_not_cut_short() {
+    async fn a_long_response_is_whole_without_the_request_body() {
         let limits = Limits::default();
         let (stream, progress, mut peer) = connected(limits.handshake_timeout, &limits).await;
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await.unwrap();
@@ -243,12 +244,12 @@ mod tests {
         let mut text = Vec::new();
         let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_end(&mut text));
         read.unwrap();
-        assert!(text.len() > BYTES, "{} bytes came", text.len());
+        assert!(text.len() > BYTES, "{} bytes", text.len());
     }
 
     /// PROTOCOL 7: `keep_alive` begins once the answer is written, so a slow reader is not cut.
     #[tokio::test]
-    async fn a_slow_reader_is_not_cut_by_keep_alive() {
+    async fn keep_alive_starts_after_the_response() {
         const BYTES: usize = 16 << 20;
         let (keep_alive, limits) = (Duration::from_millis(20), Limits::default());
         let (stream, progress, mut peer) = connected(limits.handshake_timeout, &limits).await;
@@ -256,16 +257,16 @@ mod tests {
         let answer = |_| async move { (Outcome::Answer(crate::server::response::json(vec![b'1'; BYTES])), keep_alive) };
         let reading = async {
             let mut piece = vec![0; 4 << 20];
-            let mut heard = peer.read(&mut piece).await.unwrap();
+            let mut received = peer.read(&mut piece).await.unwrap();
             // The kernel buffers a few megabytes of the answer. The peer lets keep_alive pass before it reads on.
             tokio::time::sleep(5 * keep_alive).await;
             while let Ok(read @ 1..) = peer.read(&mut piece).await {
-                heard += read;
+                received += read;
             }
-            heard
+            received
         };
-        let (_, heard) = tokio::join!(converse(stream, &limits, &progress, answer), reading);
-        assert!(heard > BYTES, "{heard} bytes came");
+        let (_, received) = tokio::join!(converse(stream, &limits, &progress, answer), reading);
+        assert!(received > BYTES, "{received} bytes");
         assert_eq!(progress.ended(), Some(Ended::Late), "then keep_alive ended the connection");
     }
 
@@ -273,16 +274,16 @@ mod tests {
     #[tokio::test]
     async fn heads_are_bounded() {
         let limits = Limits { header_bytes: 1_000, ..Limits::default() };
-        let patience = Duration::from_secs(5);
+        let timeout = Duration::from_secs(5);
         let padded = |len: usize| {
             let rest = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: \r\n\r\n".len();
             format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(len - rest))
         };
         let status = |text: &str| text.get(9..12).unwrap_or_default().to_owned();
-        assert_eq!(status(&heard(&padded(1_000), patience, limits.clone()).await.0), "200");
-        assert_eq!(status(&heard(&padded(1_001), patience, limits).await.0), "431");
+        assert_eq!(status(&respond_to(&padded(1_000), timeout, limits.clone()).await.0), "200");
+        assert_eq!(status(&respond_to(&padded(1_001), timeout, limits).await.0), "431");
         let many = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n", "X: y\r\n".repeat(count - 2));
-        assert_eq!(status(&heard(&many(64), patience, Limits::default()).await.0), "200");
-        assert_eq!(status(&heard(&many(65), patience, Limits::default()).await.0), "431");
+        assert_eq!(status(&respond_to(&many(64), timeout, Limits::default()).await.0), "200");
+        assert_eq!(status(&respond_to(&many(65), timeout, Limits::default()).await.0), "431");
     }
 }

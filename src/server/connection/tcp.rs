@@ -160,7 +160,7 @@ mod tests {
 
     /// Available bytes are read and an answer is written without a registration.
     #[tokio::test]
-    async fn a_socket_that_need_not_wait_is_not_registered() {
+    async fn a_ready_socket_is_not_registered() {
         let (mut tcp, mut peer) = pair().await;
         peer.write_all(b"hello").await.unwrap();
         let Tcp::Unregistered(stream) = &tcp else { panic!("registered") };
@@ -169,14 +169,14 @@ mod tests {
         stream.set_nonblocking(true).unwrap();
         let mut read = [0; 8];
         assert_eq!(tcp.read(&mut read).await.unwrap(), 5);
-        tcp.write_all(b"well").await.unwrap();
+        tcp.write_all(b"back").await.unwrap();
         assert!(matches!(tcp, Tcp::Unregistered(_)));
         assert_eq!(peer.read(&mut read).await.unwrap(), 4);
     }
 
     /// Accepting yields to other tasks, however many connections wait.
     #[tokio::test]
-    async fn accepting_leaves_others_their_turns() {
+    async fn accepting_yields_to_other_tasks() {
         let (accepting, address) = listening();
         let mut peers = vec![TcpStream::connect(address).unwrap()];
         accepting.accept().await.unwrap(); // from now on the runtime knows that the listener is readable
@@ -201,19 +201,19 @@ mod tests {
 
     /// A read that has to wait is woken, and continues.
     #[tokio::test]
-    async fn a_socket_that_has_to_wait_is_woken() {
+    async fn a_socket_that_is_not_ready_is_registered() {
         let (mut tcp, mut peer) = pair().await;
-        let mut read = [0; 8];
+        let mut buffer = [0; 8];
         for _ in 0..2 {
-            let (came, said) = tokio::join!(tcp.read(&mut read), async {
+            let (read, written) = tokio::join!(tcp.read(&mut buffer), async {
                 tokio::task::yield_now().await;
                 peer.write_all(b"late").await
             });
-            assert_eq!((came.unwrap(), said.is_ok()), (4, true));
+            assert_eq!((read.unwrap(), written.is_ok()), (4, true));
             assert!(matches!(tcp, Tcp::Registered(_)));
         }
         tcp.shutdown().await.unwrap();
-        assert_eq!(peer.read(&mut read).await.unwrap(), 0);
+        assert_eq!(peer.read(&mut buffer).await.unwrap(), 0);
         assert_eq!(tcp.into_std().unwrap().peer_addr().unwrap(), peer.local_addr().unwrap());
     }
 }

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_taken_and_a_wrong_one_is_named() {
+    fn a_key_must_match_its_certificate() {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (_folder, good) = files(&pair.cert.pem(), &pair.signing_key.serialize_pem());

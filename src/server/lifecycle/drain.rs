@@ -55,7 +55,7 @@ mod tests {
     /// PROTOCOL 6: the drain waits for a session whose 101 is under way when it begins. The session is sent `draining`
     /// and closed with 1001 like all others. The bug: the process could end before, or the session was sent nothing.
     #[tokio::test]
-    async fn a_session_on_its_way_is_told_and_waited_for() {
+    async fn a_drain_waits_for_a_session_that_is_being_upgraded() {
         let gateway = TestGateway::new(Config::default());
         let mut signals = Signals::new().unwrap();
         let expected = gateway.expect(Ok(None)).await;
@@ -63,9 +63,9 @@ mod tests {
         tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = gateway.let_ticks_pass() => {} }
         tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = std::future::ready(()) => {} }
         let mut client = gateway.arrive(expected).await;
-        let leaving = async move { client.read_to_close().await };
-        let (heard, ()) = tokio::join!(leaving, draining);
-        assert_eq!(heard.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "draining", "1001"]);
+        let reading = async move { client.read_to_close().await };
+        let (received, ()) = tokio::join!(reading, draining);
+        assert_eq!(received.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "draining", "1001"]);
         assert!(gateway.admission.is_empty());
     }
 }

@@ -80,7 +80,7 @@ mod tests {
     /// PROTOCOL 8: a removed key closes with 4001 also if the reload comes between the upgrade and the arrival of the
     /// session in its shard. The bug: such a session kept its grants until the next reload.
     #[tokio::test]
-    async fn a_session_on_its_way_hears_of_a_reload() {
+    async fn a_reload_reaches_a_session_that_is_being_upgraded() {
         let without = Config::default();
         let mut config = Config::default();
         config.auth.api_keys.push(ApiKey { name: "feed".into(), key: "its secret key".into(), ..ApiKey::default() });
@@ -90,7 +90,7 @@ mod tests {
         auth.reload(&without.auth).unwrap();
         live.replace(&without);
         gateway.let_ticks_pass().await;
-        let heard = gateway.arrive(expected).await.read_to_close().await;
-        assert_eq!(heard.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "4001"], "{heard:?}");
+        let received = gateway.arrive(expected).await.read_to_close().await;
+        assert_eq!(received.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "4001"], "{received:?}");
     }
 }

@@ -30,7 +30,7 @@ mod tests {
 
     /// PROTOCOL 8: without `--config` each run has its own admin key.
     #[test]
-    fn a_runs_key_is_an_admins_and_new_each_time() {
+    fn each_run_has_its_own_admin_key() {
         let (one, other) = (run_key(), run_key());
         assert!(one.admin && one.key.len() == 32 && one.key != other.key);
         let config = with_key(Arc::new(Config::default()), Some(&one));

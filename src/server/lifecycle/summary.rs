@@ -69,7 +69,7 @@ mod tests {
     use crate::config::ApiKey;
 
     #[test]
-    fn it_says_where_everything_is() {
+    fn the_summary_names_addresses_endpoints_and_key() {
         let mut config = Config::default();
         config.endpoints.insert("/rooms/lobby".to_owned(), crate::topic_name::TopicName::parse("chat.lobby").unwrap());
         let at = |address: [u8; 4], port: u16| vec![ListenAddress::Network((address, port).into())];

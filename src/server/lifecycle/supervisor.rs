@@ -79,15 +79,15 @@ impl Notifier {
 mod tests {
     use super::*;
 
-    fn heard(socket: &UnixDatagram) -> String {
+    fn receive(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 256];
         let bytes = socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..bytes].to_vec()).unwrap()
     }
 
-    /// Each state is one datagram, to a path or to an abstract name.
+    /// A datagram goes to a path or to an abstract name.
     #[test]
-    fn a_supervisor_is_told() {
+    fn each_state_is_one_datagram() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let by_path = UnixDatagram::bind(&path).unwrap();
@@ -96,19 +96,19 @@ mod tests {
         for (name, socket) in [(path.into_os_string(), by_path), (format!("@{abstract_name}").into(), by_name)] {
             let notifier = Notifier::at(Some(name));
             notifier.ready();
-            assert!(heard(&socket).starts_with("READY=1\n"));
+            assert!(receive(&socket).starts_with("READY=1\n"));
             notifier.reloading();
-            let told = heard(&socket);
-            let micros: u64 = told.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")?.parse().ok()).unwrap();
-            assert!(told.starts_with("RELOADING=1\n") && micros > 0, "{told}");
+            let message = receive(&socket);
+            let micros: u64 = message.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")?.parse().ok()).unwrap();
+            assert!(message.starts_with("RELOADING=1\n") && micros > 0, "{message}");
             notifier.stopping();
-            assert!(heard(&socket).starts_with("STOPPING=1\n"));
+            assert!(receive(&socket).starts_with("STOPPING=1\n"));
         }
     }
 
     /// An empty name, and a name without a reader, have no effect.
     #[test]
-    fn nobody_need_be_there() {
+    fn a_missing_supervisor_is_ignored() {
         for name in [None, Some(""), Some("/nowhere/notify"), Some("relative")] {
             Notifier::at(name.map(OsString::from)).ready();
         }

@@ -82,8 +82,8 @@ impl Admission {
         }
     }
 
-    /// Takes a place for a stream, unless the outboxes of `shards` are full. A stream that is refused then reconnects by itself, and
-    /// its replay would enlarge the outboxes.
+    /// Takes a place for a stream, unless the outboxes of `shards` are full. A stream that is refused then reconnects
+    /// by itself, and its replay would enlarge the outboxes.
     pub fn admit_stream(self: &Arc<Self>, address: IpAddr, shards: &Shards) -> Result<Permit, Refused> {
         if shards.are_full(self.live.load().limits.outbox_total_bytes) {
             let problem = unavailable("too_busy", "the outboxes hold as much as limits.outbox_total_bytes allows");
@@ -170,9 +170,10 @@ mod tests {
         (reason, problem.status().as_u16())
     }
 
-    /// PROTOCOL 7: 503 for sessions in all, 429 for one address; a place that is given back can be had again.
+    /// PROTOCOL 7: past `sessions` an upgrade gets 503, and past `sessions_per_address` 429. A released place is free
+    /// again.
     #[test]
-    fn places_are_counted_and_given_back() {
+    fn sessions_are_bounded_in_all_and_per_address() {
         let admission = admission(3, 2, 100);
         let permits = (admission.admit(at(1)).unwrap(), admission.admit(at(1)).unwrap());
         assert_eq!(refused(&admission, 1), (RejectReason::SessionsPerAddress, 429));
@@ -183,9 +184,9 @@ mod tests {
         assert!(admission.admit(at(1)).is_ok());
     }
 
-    /// Threats, row 25: more sessions than there are file descriptors are not taken.
+    /// Threats, row 25: sessions are bounded by the file descriptors.
     #[test]
-    fn file_descriptors_bound_the_sessions() {
+    fn sessions_are_bounded_by_file_descriptors() {
         let admission = admission(100, 100, 1);
         let _permit = admission.admit(at(1)).unwrap();
         assert_eq!(refused(&admission, 2), (RejectReason::Sessions, 503));

@@ -1,5 +1,5 @@
-//! Bad credentials by address (`limits.failures_per_minute`). The limit slows guessing down, and bounds the cost of checking
-//! signatures.
+//! Bad credentials by address (`limits.failures_per_minute`). The limit slows guessing down, and bounds the cost of
+//! checking signatures.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,8 +19,8 @@ use crate::session::FailureLimit;
 
 /// How long failures are added up, and how long an address with too many is refused.
 const WINDOW: Duration = Duration::from_secs(60);
-/// The largest number of addresses in the table. If it is full, addresses whose window is over are removed. If there is none,
-/// failures of other addresses are not counted.
+/// The largest number of addresses in the table. If it is full, addresses whose window is over are removed. If there is
+/// none, failures of other addresses are not counted.
 const ADDRESSES_MAX: usize = 65_536;
 
 /// Counts bad credentials.
@@ -105,9 +105,9 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::config::Config;
 
-    /// PROTOCOL 7: with the last failure that is allowed, an address waits a minute; others don't.
+    /// PROTOCOL 7: after `failures_per_minute` failures an address is refused for a minute. Other addresses are not.
     #[test]
-    fn too_many_failures_cost_a_minute() {
+    fn an_address_with_too_many_failures_is_refused_for_a_minute() {
         let mut config = Config::default();
         config.limits.failures_per_minute = 3;
         let clock = Clock::by_hand(Timestamp(0));

@@ -68,8 +68,8 @@ impl Reservation {
         Ok(())
     }
 
-    /// `bytes` with this reservation, which ends when their last clone is dropped. The bytes of an answer are dropped once they
-    /// are written.
+    /// `bytes` with this reservation, which ends when their last clone is dropped. The bytes of an answer are dropped
+    /// once they are written.
     pub fn into_holding(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Held { bytes, _reservation: self })
     }
@@ -98,9 +98,9 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// PROTOCOL 7: what is held counts until its last copy is gone; past the limit there is 503 with `Retry-After`.
+    /// PROTOCOL 7: bytes count until their last copy is dropped. Past the limit a request gets 503 with `Retry-After`.
     #[test]
-    fn bytes_are_held_until_the_last_copy_is_gone() {
+    fn bytes_count_until_their_last_copy_is_dropped() {
         let mut config = Config::default();
         config.limits.http_bytes = 10;
         let metrics = Arc::new(Metrics::new());

@@ -1,5 +1,5 @@
-//! HTTP connections (`limits.http_connections`, `limits.http_connections_per_address`). At a limit, a new connection evicts the one
-//! that has been idle for longest.
+//! HTTP connections (`limits.http_connections`, `limits.http_connections_per_address`). At a limit, a new connection
+//! evicts the one that has been idle for longest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -30,7 +30,8 @@ pub struct HttpConnections {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Incremented with each connection and whenever one becomes idle. So the lowest stamp in `idle` has been idle for longest.
+    /// Incremented with each connection and whenever one becomes idle. So the lowest stamp in `idle` has been idle for
+    /// longest.
     stamp: u64,
     open: HashMap<u64, Open>,
     /// The ids of idle connections, by the stamp at which they became idle.
@@ -107,8 +108,8 @@ impl HttpConnections {
         Arc::new(Self { live: Arc::clone(live), metrics: Arc::clone(metrics), state: Mutex::default() })
     }
 
-    /// Takes a place for a connection from `address`, if need be that of the connection that has been idle for longest. For `None`, the
-    /// limit per address does not hold.
+    /// Takes a place for a connection from `address`, if need be that of the connection that has been idle for longest.
+    /// For `None`, the limit per address does not hold.
     pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<HttpPlace, Full> {
         let config = self.live.load();
         let (all, each) = (config.limits.http_connections, config.limits.http_connections_per_address);
@@ -252,9 +253,10 @@ mod tests {
         place.eviction().is_due(Waker::noop())
     }
 
-    /// PROTOCOL 7: past the limits the longest idle connection gives way, of the same address where that is full; busy ones don't.
+    /// PROTOCOL 7: past a limit the longest idle connection is evicted. Past the limit of an address, it is one of that
+    /// address. Busy connections stay.
     #[test]
-    fn the_longest_idle_gives_way() {
+    fn the_longest_idle_connection_is_evicted() {
         let connections = connections(3, 2);
         let (one, two) = (connections.enter(at(1)).unwrap(), connections.enter(at(1)).unwrap());
         assert_eq!(connections.enter(at(1)).unwrap_err(), Full::Address);
@@ -274,9 +276,9 @@ mod tests {
         assert!(state.open.is_empty() && state.idle.is_empty() && state.by_address.is_empty());
     }
 
-    /// A trusted proxy stands for many clients: its connections count in all alone.
+    /// A trusted proxy has connections of many clients. They count against `http_connections` only.
     #[test]
-    fn a_proxy_has_no_limit_of_its_own() {
+    fn a_proxy_has_no_limit_per_address() {
         let connections = connections(3, 1);
         let places: Vec<_> = (0..3).map(|_| connections.enter(None).unwrap()).collect();
         assert_eq!(connections.enter(None).unwrap_err(), Full::All);

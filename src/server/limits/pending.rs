@@ -25,7 +25,8 @@ pub struct PendingPlace {
 }
 
 impl PendingHandshakes {
-    /// Takes a place. The error is the limit that leaves none. `address` is `None` for a trusted proxy, which has many clients.
+    /// Takes a place. The error is the limit that leaves none. `address` is `None` for a trusted proxy, which has many
+    /// clients.
     pub fn take(self: &Arc<Self>, address: Option<IpAddr>, limits: &Limits) -> Result<PendingPlace, LimitKey> {
         match self.places.lock().take(address, limits.pending, limits.pending_per_address) {
             Ok(()) => Ok(PendingPlace { pending: Arc::clone(self), address }),
@@ -50,9 +51,10 @@ impl Drop for PendingPlace {
 mod tests {
     use super::*;
 
-    /// PROTOCOL 7: connections past `pending` and `pending_per_address` are closed at accept; a place is given back.
+    /// PROTOCOL 7: connections past `pending` and `pending_per_address` are closed at accept. A released place is free
+    /// again.
     #[test]
-    fn pending_places_are_counted() {
+    fn pending_handshakes_are_bounded_in_all_and_per_address() {
         let pending = Arc::<PendingHandshakes>::default();
         let limits = Limits { pending: 3, pending_per_address: 2, ..Limits::default() };
         let at = |last: u8| Some(IpAddr::from([192, 0, 2, last]));

@@ -120,9 +120,9 @@ mod tests {
         (0..tries).filter(|_| rates.take(key, rate, 1).is_ok()).count()
     }
 
-    /// PROTOCOL 7: a burst passes at once, then the rate; each credential has its own bucket.
+    /// PROTOCOL 7: a burst passes at once, and then the rate. Each credential has its own bucket.
     #[test]
-    fn a_burst_and_then_the_rate() {
+    fn a_burst_passes_and_then_the_rate() {
         let clock = Clock::by_hand(Timestamp(0));
         let rates = Rates::new(clock.clone());
         let (feed, other) = (Payer::ApiKey("feed".into()), Payer::Address([127, 0, 0, 1].into()));
@@ -135,9 +135,9 @@ mod tests {
         assert_eq!(passed(&rates, &feed, RATE, 100), 20);
     }
 
-    /// However many keys come, the table stays bounded, and full buckets make room.
+    /// The table is bounded for any number of payers. Full buckets are evicted.
     #[test]
-    fn the_table_is_bounded() {
+    fn the_table_of_buckets_is_bounded() {
         let clock = Clock::by_hand(Timestamp(0));
         let rates = Rates::new(clock.clone());
         let key = |index: u32| Payer::Address(std::net::Ipv4Addr::from_bits(index).into());

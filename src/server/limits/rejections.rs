@@ -42,7 +42,8 @@ impl Rejections {
         self.tell(reason, peer, detail);
     }
 
-    /// Counts and logs a connection of `peer` that was closed at accept, because `limit` leaves no place for a pending handshake.
+    /// Counts and logs a connection of `peer` that was closed at accept, because `limit` leaves no place for a pending
+    /// handshake.
     pub fn count_pending(&self, limit: LimitKey, peer: IpAddr) {
         self.metrics.limit_hit(limit);
         self.tell(RejectReason::Pending, peer, "closed at accept");
@@ -57,8 +58,8 @@ impl Rejections {
         }
     }
 
-    /// Logs, once for each of the first origins, that a page of `origin` was refused, and which setting would allow it. The browser
-    /// does not show the cause.
+    /// Logs, once for each of the first origins, that a page of `origin` was refused, and which setting would allow it.
+    /// The browser does not show the cause.
     pub fn tell_origin(&self, origin: &[u8]) {
         let origin = escaped(&String::from_utf8_lossy(origin));
         let mut told = self.origins_told.lock();
@@ -126,9 +127,9 @@ mod tests {
     use crate::clock::Timestamp;
     use std::time::Duration;
 
-    /// Threats, row 17: at most 10 lines a second for a reason, and each reason has its own.
+    /// Threats, row 17: each reason is logged at most 10 times a second.
     #[test]
-    fn the_log_is_bounded_per_reason() {
+    fn each_reason_has_its_own_log_limit() {
         let clock = Clock::by_hand(Timestamp(0));
         let rejections = Rejections::new(Arc::new(Metrics::new()), clock.clone());
         let written = |reason| (0..25).filter(|_| rejections.may_log(reason)).count();
@@ -138,9 +139,9 @@ mod tests {
         assert_eq!(written(RejectReason::Origin), 10);
     }
 
-    /// Threats, row 17: what a peer sends is escaped and cut.
+    /// Threats, row 17: text of a peer is escaped and cut.
     #[test]
-    fn what_a_peer_sent_is_escaped_and_cut() {
+    fn logged_text_of_a_peer_is_escaped_and_cut() {
         assert_eq!(escaped("a\r\nlevel=error \u{1b}[2J"), "a\\r\\nlevel=error \\u{1b}[2J");
         assert!(escaped(&"聊".repeat(500)).len() <= LOGGED_BYTES_MAX + "…".len());
     }

@@ -33,9 +33,9 @@ fn after_scheme<'v>(value: &'v [u8], wanted: &[u8]) -> Option<&'v [u8]> {
     is_wanted.then(|| rest.trim_ascii())
 }
 
-/// The identity for a session, by its `credential`; `None` if there is no credential and no anonymous grant. The inner error
-/// is for the session, which may send it to the client. The outer one refuses the request: `address` has sent too many bad
-/// credentials.
+/// The identity for a session, by its `credential`; `None` if there is no credential and no anonymous grant. The inner
+/// error is for the session, which may send it to the client. The outer one refuses the request: `address` has sent too
+/// many bad credentials.
 pub fn identify(
     auth: &Auth,
     failures: &Failures,
@@ -148,7 +148,7 @@ mod tests {
 
     /// PROTOCOL 8: a token comes as `Authorization: Bearer` or as `?token=`.
     #[test]
-    fn the_header_goes_before_the_query() {
+    fn the_header_has_precedence_over_the_query() {
         assert_eq!(found(Some("Bearer abc"), "token=def").as_deref(), Some("abc"));
         assert_eq!(found(Some("bearer  abc "), "").as_deref(), Some("abc"));
         assert_eq!(found(Some("Basic abc"), "token=def").as_deref(), Some("def"));
@@ -158,9 +158,9 @@ mod tests {
         assert_eq!(found(None, ""), None);
     }
 
-    /// PROTOCOL 5: no credentials 401, credentials that don't cover it 403.
+    /// PROTOCOL 5: a call without credentials gets 401. A call with credentials that do not permit it gets 403.
     #[test]
-    fn what_is_missing_decides_the_status() {
+    fn missing_credentials_get_401_and_insufficient_ones_403() {
         let identity = Arc::new(Identity::anonymous(Arc::new(Grants::default())));
         let nobody = Caller { identity: None, credential: None };
         let anonymous = Caller { identity: Some(identity.clone()), credential: None };

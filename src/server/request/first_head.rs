@@ -42,9 +42,9 @@ mod tests {
         Some((head.path.to_owned(), head.query.map(str::to_owned), len))
     }
 
-    /// A plain GET is read, and the bytes behind it are left.
+    /// The bytes behind the head are left.
     #[test]
-    fn a_whole_head_is_read() {
+    fn a_plain_get_is_parsed() {
         let head = "GET /raw/a.%41?last=3&x=y?z HTTP/1.1\r\nhOsT: a\r\n\r\n";
         let expected = Some(("/raw/a.%41".to_owned(), Some("last=3&x=y?z".to_owned()), head.len()));
         assert_eq!(target(&format!("{head}\x01\x7f")), expected);
@@ -52,9 +52,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Targets are parsed as hyper parses them.
         #[test]
-        fn targets_are_read_alike(target in "/[ -~]{0,12}") {
+        fn targets_are_parsed_as_by_hyper(target in "/[ -~]{0,12}") {
             let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
             let mut room = room();
             if let Some((head, _)) = read(head.as_bytes(), &mut room) {
@@ -64,9 +63,9 @@ mod tests {
         }
     }
 
-    /// Everything else is left to hyper: incomplete heads, other methods, other targets, malformed heads.
+    /// These are incomplete heads, other methods, other targets and malformed heads.
     #[test]
-    fn what_is_unusual_is_left() {
+    fn other_heads_are_left_to_hyper() {
         for head in [
             "",
             "GET / HTTP/1.1\r\nHost: a\r\n",

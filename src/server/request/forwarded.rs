@@ -68,7 +68,7 @@ mod tests {
     use hyper::HeaderMap;
     use hyper::header::HeaderValue;
 
-    fn seen_by(header: ClientAddressHeader, peer: &str, lines: &[(&'static str, &str)]) -> String {
+    fn client_by(header: ClientAddressHeader, peer: &str, lines: &[(&'static str, &str)]) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
@@ -78,43 +78,43 @@ mod tests {
         address(peer.parse().unwrap(), &headers, &server).ip().to_string()
     }
 
-    fn seen(peer: &str, lines: &[(&'static str, &str)]) -> String {
-        seen_by(ClientAddressHeader::XForwardedFor, peer, lines)
+    fn client(peer: &str, lines: &[(&'static str, &str)]) -> String {
+        client_by(ClientAddressHeader::XForwardedFor, peer, lines)
     }
 
     /// Threats, row 27: only headers of trusted proxies are read, and the right-most untrusted hop counts.
     #[test]
     fn the_rightmost_untrusted_hop_counts() {
         let xff = "x-forwarded-for";
-        assert_eq!(seen("192.0.2.9:1", &[(xff, "1.2.3.4")]), "192.0.2.9");
-        assert_eq!(seen("10.0.0.1:1", &[]), "10.0.0.1");
-        assert_eq!(seen("10.0.0.1:1", &[(xff, "")]), "10.0.0.1");
-        assert_eq!(seen("10.0.0.1:1", &[(xff, "1.2.3.4")]), "1.2.3.4");
-        assert_eq!(seen("10.0.0.1:1", &[(xff, "6.6.6.6, 1.2.3.4, 10.0.0.2")]), "1.2.3.4");
-        assert_eq!(seen("10.0.0.1:1", &[(xff, "6.6.6.6"), (xff, "1.2.3.4")]), "1.2.3.4");
-        assert_eq!(seen("10.0.0.1:1", &[(xff, "1.2.3.4, junk")]), "10.0.0.1");
-        assert_eq!(seen("10.0.0.1:1", &[(xff, "10.0.0.7")]), "10.0.0.7");
-        assert_eq!(seen("[::1]:1", &[(xff, "2001:db8::7")]), "2001:db8::7");
-        assert_eq!(seen("[::ffff:10.0.0.1]:1", &[(xff, "1.2.3.4:99")]), "1.2.3.4");
+        assert_eq!(client("192.0.2.9:1", &[(xff, "1.2.3.4")]), "192.0.2.9");
+        assert_eq!(client("10.0.0.1:1", &[]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1:1", &[(xff, "")]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1:1", &[(xff, "1.2.3.4")]), "1.2.3.4");
+        assert_eq!(client("10.0.0.1:1", &[(xff, "6.6.6.6, 1.2.3.4, 10.0.0.2")]), "1.2.3.4");
+        assert_eq!(client("10.0.0.1:1", &[(xff, "6.6.6.6"), (xff, "1.2.3.4")]), "1.2.3.4");
+        assert_eq!(client("10.0.0.1:1", &[(xff, "1.2.3.4, junk")]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1:1", &[(xff, "10.0.0.7")]), "10.0.0.7");
+        assert_eq!(client("[::1]:1", &[(xff, "2001:db8::7")]), "2001:db8::7");
+        assert_eq!(client("[::ffff:10.0.0.1]:1", &[(xff, "1.2.3.4:99")]), "1.2.3.4");
     }
 
-    /// PROTOCOL 7: empty elements are ignored, and so is a client's own `Forwarded` where the proxies set the other
-    /// header.
+    /// PROTOCOL 7: empty elements are ignored. `Forwarded` is ignored if the proxies set `X-Forwarded-For`, and the
+    /// reverse.
     #[test]
-    fn only_the_proxies_header_counts() {
-        assert_eq!(seen("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4, , ")]), "1.2.3.4");
-        assert_eq!(seen("10.0.0.1:1", &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")]), "1.2.3.4");
-        assert_eq!(seen("10.0.0.1:1", &[("forwarded", "for=6.6.6.6")]), "10.0.0.1");
+    fn only_the_configured_header_counts() {
+        assert_eq!(client("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4, , ")]), "1.2.3.4");
+        assert_eq!(client("10.0.0.1:1", &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")]), "1.2.3.4");
+        assert_eq!(client("10.0.0.1:1", &[("forwarded", "for=6.6.6.6")]), "10.0.0.1");
         let both = [("forwarded", "for=1.2.3.4"), ("x-forwarded-for", "6.6.6.6")];
-        assert_eq!(seen_by(ClientAddressHeader::Forwarded, "10.0.0.1:1", &both), "1.2.3.4");
+        assert_eq!(client_by(ClientAddressHeader::Forwarded, "10.0.0.1:1", &both), "1.2.3.4");
     }
 
     #[test]
-    fn forwarded_is_read() {
-        let seen = |lines: &[(&'static str, &str)]| seen_by(ClientAddressHeader::Forwarded, "10.0.0.1:1", lines);
+    fn the_elements_of_forwarded_are_parsed() {
+        let client = |lines: &[(&'static str, &str)]| client_by(ClientAddressHeader::Forwarded, "10.0.0.1:1", lines);
         let line = r#"for=6.6.6.6, For="[2001:db8::1]:4711";proto=https;by=10.0.0.2"#;
-        assert_eq!(seen(&[("forwarded", line)]), "2001:db8::1");
-        assert_eq!(seen(&[("forwarded", "for=unknown")]), "10.0.0.1");
-        assert_eq!(seen(&[("forwarded", "for=1.2.3.4, for=10.0.0.3")]), "1.2.3.4");
+        assert_eq!(client(&[("forwarded", line)]), "2001:db8::1");
+        assert_eq!(client(&[("forwarded", "for=unknown")]), "10.0.0.1");
+        assert_eq!(client(&[("forwarded", "for=1.2.3.4, for=10.0.0.3")]), "1.2.3.4");
     }
 }

@@ -52,7 +52,7 @@ mod tests {
 
     /// PROTOCOL 7: loopback listeners accept loopback names with any port, and the names of `server.hosts`.
     #[test]
-    fn loopback_listeners_take_loopback_names() {
+    fn loopback_listeners_accept_loopback_names() {
         let server = Server { hosts: vec!["gateway.example".to_owned()], ..Server::default() };
         for host in ["localhost", "LOCALHOST:8765", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80", "Gateway.Example:8765"] {
             assert!(is_own_host(host, &server), "{host}");

@@ -38,7 +38,7 @@ mod tests {
 
     /// PROTOCOL 7: the same-host rule compares host and port with `Host`, the port defaulting by the Origin's scheme.
     #[test]
-    fn same_host_rule() {
+    fn an_origin_of_the_same_host_is_allowed() {
         for (origin, host, allowed) in [
             (Some("http://localhost:8765"), "localhost:8765", true),
             (Some("http://LocalHost:8765"), "localhost:8765", true),
@@ -69,7 +69,7 @@ mod tests {
 
     /// PROTOCOL 7: `origins` replaces the same-host rule; scheme, host and port are compared.
     #[test]
-    fn listed_origins() {
+    fn listed_origins_replace_the_same_host_rule() {
         let listed = ["https://app.example.com", "http://localhost:3000"].map(|text| OriginPattern::parse(text).unwrap());
         for (origin, allowed) in [
             (Some("https://app.example.com"), true),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn two_origins_or_two_hosts_never_pass() {
+    fn two_origins_or_two_hosts_are_refused() {
         let mut twice = headers(Some("http://a"), "a");
         twice.append(header::ORIGIN, HeaderValue::from_static("http://a"));
         assert!(!is_allowed(&twice, None, &[]));

@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_in_a_path_is_checked_once_decoded() {
+    fn a_topic_in_a_path_is_decoded_and_then_checked() {
         assert_eq!(topic_name("chat.%E5%A4%A7").unwrap().as_str(), "chat.大");
         for segment in ["a%2Fb", "a.%3E", "%ff", "a%20b", "a..b"] {
             let problem = topic_name(segment).unwrap_err();

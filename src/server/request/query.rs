@@ -101,7 +101,7 @@ mod tests {
 
     /// PROTOCOL 3: `/ws?topics=quotes.AAPL,chat.%3E&last=1`.
     #[test]
-    fn the_contracts_example() {
+    fn the_query_of_the_contract_is_parsed() {
         let query = Query::new(Some("topics=quotes.AAPL,chat.%3E&last=1&token=a%2Bb"));
         let topics: Vec<_> = query.topics("topics").unwrap().into_iter().map(|topic| topic.unwrap().as_str().to_owned()).collect();
         assert_eq!(topics, ["quotes.AAPL", "chat.>"]);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_told_by_name() {
+    fn errors_name_the_parameter() {
         for last in ["x", "-1", "1.5", "+1", "99999999999999999999999", "%31x"] {
             let text = format!("last={last}");
             let error = Query::new(Some(&text)).number::<usize>("last").unwrap_err();
@@ -125,7 +125,7 @@ mod tests {
 
     /// An escaped comma belongs to the name. Invalid names stay in the list as errors.
     #[test]
-    fn commas_are_found_before_decoding() {
+    fn topics_are_split_at_commas_before_decoding() {
         let topics = Query::new(Some("topics=a%2Cb,c..d")).topics("topics").unwrap();
         assert_eq!(topics[0].as_ref().unwrap().as_str(), "a,b");
         assert!(topics[1].is_err());

@@ -53,7 +53,7 @@ mod tests {
     /// PROTOCOL 11: `text/event-stream` or no header is an EventSource. curl's `*/*` gets a stream too. Others are
     /// refused.
     #[test]
-    fn what_is_accepted() {
+    fn the_accept_header_selects_the_kind_of_stream() {
         use Accepted::{AmongOthers, ByName, No};
         for (accept, events, lines) in [
             (None, ByName, ByName),

@@ -135,13 +135,13 @@ mod tests {
 
     fn handshake(changes: &[(&'static str, Option<&'static str>)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        let sound = [
+        let valid = [
             ("upgrade", "WebSocket"),
             ("connection", "keep-alive, Upgrade"),
             ("sec-websocket-version", "13"),
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
-        for (name, value) in sound {
+        for (name, value) in valid {
             headers.insert(name, HeaderValue::from_static(value));
         }
         for (name, value) in changes {
@@ -155,7 +155,7 @@ mod tests {
 
     /// RFC 6455 §4.2.1, threats row 19.
     #[test]
-    fn every_part_is_checked() {
+    fn every_header_of_a_handshake_is_checked() {
         for (name, value, expected) in [
             ("upgrade", None, Err(BadUpgrade::NotAsked)),
             ("upgrade", Some("h2c"), Err(BadUpgrade::NotAsked)),
@@ -178,7 +178,7 @@ mod tests {
 
     /// The key and answer of RFC 6455 §1.3.
     #[test]
-    fn a_key_is_accepted() {
+    fn a_key_is_answered_with_its_accept_value() {
         let handshake = handshake(&[]);
         let key = check(Version::HTTP_11, &handshake).unwrap();
         let plain = String::from_utf8(switching(key, None, None)).unwrap();
@@ -189,9 +189,9 @@ mod tests {
         assert!(text.ends_with("sec-websocket-protocol: belfry.json.v1\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"), "{text}");
     }
 
-    /// PROTOCOL 7: another version gets 426 with `Sec-WebSocket-Version: 13`.
+    /// PROTOCOL 7: the answer has `Sec-WebSocket-Version: 13`.
     #[test]
-    fn a_wrong_version_is_told_the_right_one() {
+    fn another_version_gets_426_with_the_supported_one() {
         let answer = Answer::from(Problem::from(BadUpgrade::Version));
         assert_eq!(answer.status(), 426);
         assert_eq!(answer.headers()["sec-websocket-version"], "13");

@@ -71,9 +71,10 @@ pub fn purpose(target: &Target<'_>, query: &Query<'_>, subprotocol: Option<Subpr
 mod tests {
     use super::*;
 
-    /// PROTOCOL 4: `/raw/{topic}`, `[endpoints]`, `/echo`; section 3: `/ws`, and `/` unless `[endpoints]` says otherwise.
+    /// PROTOCOL 4: `/raw/{topic}`, `[endpoints]` and `/echo`. PROTOCOL 3: `/ws`, and `/` if `[endpoints]` does not have
+    /// it.
     #[test]
-    fn paths_and_their_purposes() {
+    fn each_path_has_its_target() {
         let topic = TopicName::parse("chat.lobby").unwrap();
         let none = Config::default();
         let mut mapped = Config::default();
@@ -89,9 +90,9 @@ mod tests {
         }
     }
 
-    /// PROTOCOL 10: protobuf by subprotocol, `?format=` or `?cf_protocol=`; JSON otherwise.
+    /// PROTOCOL 10: the subprotocol, `?format=` or `?cf_protocol=` selects protobuf. The default is JSON.
     #[test]
-    fn centrifugos_wire_is_chosen() {
+    fn the_wire_of_centrifugo_is_selected() {
         let (none, mut off) = (Config::default(), Config::default());
         off.centrifugo.enabled = false;
         let path = "/connection/websocket";
@@ -110,9 +111,9 @@ mod tests {
         }
     }
 
-    /// PROTOCOL 2 and 4: the topic is percent-decoded, then checked.
+    /// PROTOCOL 2 and 4.
     #[test]
-    fn a_raw_topic_is_checked_once_decoded() {
+    fn a_raw_topic_is_decoded_and_then_checked() {
         let query = Query::new(Some("last=3&echo=true"));
         let Ok(Purpose::Raw { topic, last, echo }) = purpose(&Target::RawPath("%E8%81%8A.a"), &query, None) else { panic!("not raw") };
         assert_eq!((topic.as_str(), last, echo), ("聊.a", Some(3), true));

@@ -33,7 +33,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn names_by_pattern() {
+    fn globs_match_names() {
         for (pattern, name, expected) in [
             ("", "a", true),
             ("*", "a", true),

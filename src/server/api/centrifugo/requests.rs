@@ -29,7 +29,7 @@ pub struct BroadcastRequest<'a> {
 #[serde(default)]
 pub struct PublishRequest<'a> {
     /// The payload as JSON, byte for byte; `null` is one.
-    #[serde(borrow, deserialize_with = "whatever_is_there")]
+    #[serde(borrow, deserialize_with = "raw_value")]
     pub data: Option<&'a RawValue>,
     /// The payload in Base64.
     #[serde(borrow)]
@@ -47,7 +47,7 @@ pub struct PublishRequest<'a> {
     pub version: u64,
 }
 
-fn whatever_is_there<'a, D: Deserializer<'a>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
+fn raw_value<'a, D: Deserializer<'a>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }
 
