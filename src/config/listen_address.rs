@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_and_shown_alike() {
+    fn addresses_are_displayed_as_they_are_parsed() {
         for text in ["127.0.0.1:8765", "[::]:0", "unix:/run/belfry/belfry.sock", "systemd", "systemd:public"] {
             assert_eq!(ListenAddress::parse(text).unwrap().to_string(), text);
         }

@@ -54,9 +54,9 @@ mod tests {
     use crate::config::{Rule, Rules};
     use crate::topic_name::Scope;
 
-    /// PROTOCOL 9: the label `rule` is the matching rule's pattern, before and after a reload that moves it.
+    /// PROTOCOL 9: the label `rule` is the matching rule's pattern, before and after a reload that moves the rule.
     #[test]
-    fn a_rule_keeps_its_place_in_the_metrics() {
+    fn a_rule_keeps_its_metrics_across_a_reload() {
         let config = |patterns: &[&str]| {
             let rule = |text: &&str| Rule::plain(Some(Scope::parse(text).unwrap()));
             Config { rules: Rules::new(patterns.iter().map(rule).collect()), ..Config::default() }

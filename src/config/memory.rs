@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_bounded_by_those_above() {
+    fn the_limits_of_a_cgroup_and_its_ancestors_are_read() {
         let files = files_of("4:memory:/a/b\n3:cpu:/a\n0::/c\n");
         let expected = [
             "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_counts_in_kibibytes() {
+    fn memtotal_is_in_kibibytes() {
         assert_eq!(total_of("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16_384));
         assert_eq!(total_of("nothing"), None);
     }

@@ -29,13 +29,13 @@ fn load_over(mut sources: Sources, settings: &[&str]) -> Loaded {
     Config::load(&sources)
 }
 
-fn told(result: Loaded) -> String {
+fn problems_of(result: Loaded) -> String {
     result.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect()
 }
 
 /// PROTOCOL 8: without `--config` the gateway runs on the built-in file.
 #[test]
-fn the_built_in_file_says_what_the_contract_says() {
+fn the_built_in_file_has_the_values_of_the_contract() {
     let config = Config::load(&Sources::default()).unwrap();
     assert_eq!(config.server, Server { shards: config.server.shards, ..Server::default() });
     let anonymous = config.auth.anonymous.as_ref().unwrap();
@@ -55,12 +55,12 @@ fn the_built_in_file_says_what_the_contract_says() {
 #[test]
 fn an_empty_file_grants_nothing() {
     let config = load_text("").unwrap();
-    let machines = Config {
+    let expected = Config {
         server: Server { shards: config.server.shards, ..Server::default() },
         limits: Limits { outbox_total_bytes: config.limits.outbox_total_bytes, ..Limits::default() },
         ..Config::default()
     };
-    assert_eq!(*config, machines);
+    assert_eq!(*config, expected);
     assert_eq!(load_text("[auth]\nanonymous = { subscribe = [], publish = [] }").unwrap().auth.anonymous, None);
 }
 
@@ -71,7 +71,7 @@ fn shown(places: &[ListenAddress]) -> String {
 
 /// PROTOCOL 8: variables override the file, flags override both.
 #[test]
-fn later_layers_lie_over_earlier_ones() {
+fn later_layers_override_earlier_ones() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("belfry.toml");
     std::fs::write(&file, "limits = { sessions = 1, topics = 1, pending = 1 }").unwrap();
@@ -106,40 +106,39 @@ fn a_setting_replaces_the_whole_value() {
 }
 
 #[test]
-fn a_problem_says_where_it_stands() {
-    let problems = told(load_text("[limits]\nsessions = \"many\"\n[server]\ndrain = 10"));
+fn a_problem_names_its_source_and_key() {
+    let problems = problems_of(load_text("[limits]\nsessions = \"many\"\n[server]\ndrain = 10"));
     assert!(problems.contains("belfry.toml: limits.sessions = \"many\" is not a whole number; write a whole number from 1"), "{problems}");
     assert!(problems.contains("belfry.toml: server.drain = 10 has no unit; write \"10s\""), "{problems}");
     let environment = vec![("BELFRY__SERVER__LISSTEN".to_owned(), "x:1".to_owned())];
-    let problems = told(Config::load(&Sources { environment, ..Sources::default() }));
+    let problems = problems_of(Config::load(&Sources { environment, ..Sources::default() }));
     assert_eq!(problems, "BELFRY__SERVER__LISSTEN: server.lissten = \"x:1\" is not a key; did you mean server.listen\n");
-    let problems = told(with_settings(&["server.message_bytes=1"]));
+    let problems = problems_of(with_settings(&["server.message_bytes=1"]));
     assert_eq!(problems, "--set: server.message_bytes = 1 is not a key; did you mean limits.message_bytes\n");
     assert!(Sources::default().set("limits.sessions").is_err());
-    assert!(told(with_settings(&["a b=1"])).contains("is not a key; write its names joined by dots"));
+    assert!(problems_of(with_settings(&["a b=1"])).contains("is not a key; write its names joined by dots"));
 }
 
-/// PROTOCOL 8: a file that is not TOML is reported with its line.
 #[test]
-fn a_file_that_is_not_toml_is_told_with_its_line() {
-    let problems = told(load_text("[server]\nshards = 1\nlisten = = 3\n"));
+fn a_file_that_is_not_toml_is_reported_with_its_line() {
+    let problems = problems_of(load_text("[server]\nshards = 1\nlisten = = 3\n"));
     assert!(problems.contains("belfry.toml, line 3: not TOML: "), "{problems}");
     assert_eq!(problems.lines().count(), 1);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("latin.toml");
     std::fs::write(&file, b"# fine\n# caf\xe9\n").unwrap();
-    assert!(told(load(&file, &[])).contains("latin.toml, line 2: not TOML: the text is not UTF-8"));
-    assert!(told(load(&folder.path().join("absent.toml"), &[])).contains("can't read"));
+    assert!(problems_of(load(&file, &[])).contains("latin.toml, line 2: not TOML: the text is not UTF-8"));
+    assert!(problems_of(load(&folder.path().join("absent.toml"), &[])).contains("can't read"));
 }
 
 #[test]
 fn no_problem_shows_a_secret() {
     let keys = "keys = [{ secret = 5550123 }, { secret = \"5550123\", algorithm = \"RS256\" }, { sekret = \"5550123\" }, \"5550123\"]";
     let api_keys = "api_keys = [{ name = \"a\", key = \"5550123 \" }, { name = \"b\", kye = \"5550123\" }]";
-    let problems = told(load_text(&format!("[auth]\n{keys}\n{api_keys}\nsecret = \"5550123\"")));
+    let problems = problems_of(load_text(&format!("[auth]\n{keys}\n{api_keys}\nsecret = \"5550123\"")));
     assert!(problems.contains("auth.keys[0].secret = (not shown) is not a text"), "{problems}");
     assert!(!problems.contains("5550123"), "{problems}");
-    let problems = told(load_text("[auth]\nkeys = [{ secret = \"5550123\" \n x"));
+    let problems = problems_of(load_text("[auth]\nkeys = [{ secret = \"5550123\" \n x"));
     assert!(!problems.contains("5550123"), "{problems}");
     let config = load_text("[auth]\nkeys = [{ secret = \"5550123\" }]\napi_keys = [{ name = \"a\", key = \"5550124\" }]").unwrap();
     assert!(!format!("{config:?}").contains("555012"));
@@ -179,13 +178,13 @@ fn no_problem_shows_a_secret_in_the_wrong_place() {
         assert!(!Sources::default().set(value.split('=').next().unwrap()).unwrap_err().0.contains("Q2mR7"));
     }
     // A word without a slash or extension may be a password.
-    let problems = told(load_text("auth.keys = [{ public_key = 'hunter2' }]\nserver.tls.key = 'hunter2'\napi_key = 'hunter2'"));
+    let problems = problems_of(load_text("auth.keys = [{ public_key = 'hunter2' }]\nserver.tls.key = 'hunter2'\napi_key = 'hunter2'"));
     assert!(problems.lines().count() >= 3 && !problems.contains("hunter2"), "{problems}");
 }
 
 /// A weak key, and a file with secrets that everybody may read, give warnings.
 #[test]
-fn weak_keys_and_open_files_are_told() {
+fn weak_keys_and_readable_secrets_give_warnings() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("belfry.toml");
@@ -204,9 +203,9 @@ fn weak_keys_and_open_files_are_told() {
     assert!(warnings("limits.sessions = 5", 0o644).starts_with("auth grants nobody anything and has no keys"));
 }
 
-/// threats.md row 14: a secret shorter than its hash is a warning.
+/// Threats, row 14: a secret shorter than its hash is a warning.
 #[test]
-fn warnings_keep_nobody_from_starting() {
+fn a_configuration_with_warnings_loads() {
     let rules = "[[topics]]\nmatch = \"a.>\"\nlast = 2\n[[topics]]\nmatch = \"a.*\"\n\
                  [[topics]]\nmatch = \"b:>\"\n[[topics]]\nmatch = \"b:*.{user}\"";
     let auth = "anonymous = { subscribe = [\"#{user}\"] }\nkeys = [{ secret = \"short\" }]\napi_keys = [{ name = \"root\", key = \"k\", admin = true }]";
@@ -227,7 +226,7 @@ fn warnings_keep_nobody_from_starting() {
 }
 
 #[test]
-fn files_lie_beside_the_file_that_names_them() {
+fn paths_are_relative_to_the_file_that_has_them() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("public.pem", "-----BEGIN PUBLIC KEY-----\n");
@@ -243,16 +242,16 @@ fn files_lie_beside_the_file_that_names_them() {
     assert_eq!(config.server.tls.as_ref().unwrap().cert, folder.path().join("public.pem"));
     assert_eq!(config.auth.keys.len(), 3);
     assert_eq!((config.feed.replay[0].speed, &*config.feed.replay[0].time), (2.0, "timestamp"));
-    let problems = told(load(&file, &["server.tls.cert=public.pem", "auth.keys=[{public_key=\"private.pem\"}]"]));
+    let problems = problems_of(load(&file, &["server.tls.cert=public.pem", "auth.keys=[{public_key=\"private.pem\"}]"]));
     assert!(problems.contains("--set: server.tls.cert = \"public.pem\" can't be read"), "{problems}");
     let in_folder = |name: &str| format!("auth.keys=[{{public_key={:?}}}]", folder.path().join(name));
-    assert!(told(load(&file, &[&in_folder("private.pem")])).contains("holds a private key"));
-    assert!(told(load(&file, &[&in_folder("ticks.csv")])).contains("is not a PEM file"));
+    assert!(problems_of(load(&file, &[&in_folder("private.pem")])).contains("holds a private key"));
+    assert!(problems_of(load(&file, &[&in_folder("ticks.csv")])).contains("is not a PEM file"));
 }
 
 /// PROTOCOL 8: SIGHUP can't change four keys, and names those that differ.
 #[test]
-fn a_reload_keeps_what_it_can_not_change() {
+fn a_reload_keeps_the_fixed_keys() {
     let old = Config::load(&Sources::default()).unwrap();
     let settings =
         ["server.listen=127.0.0.1:1", "server.unix_mode=0666", "server.shards=200", "admin.listen=127.0.0.1:2", "limits.sessions=5"];
@@ -295,7 +294,7 @@ fn listed_origins_compare_scheme_host_and_port() {
 }
 
 #[test]
-fn values_that_work_are_taken() {
+fn valid_values_are_accepted() {
     let settings = [
         "limits={outbox_bytes=4096,message_bytes=128,sessions=1,ping_interval=\"50ms\",handshake_timeout=\"100ms\",subscriptions_total=1}",
         "server={drain=\"0s\",listen=\"localhost:0\",coalesce=\"0s\",trusted_proxies=[\"10.0.0.0/8\",\"::1\",\"unix\"],origins=[\"http://a:1\"]}",
@@ -313,7 +312,7 @@ fn values_that_work_are_taken() {
 
 /// Problems with relations between keys name the key.
 #[test]
-fn keys_that_do_not_go_together_are_told() {
+fn keys_that_contradict_each_other_are_reported() {
     for (setting, part) in [
         ("admin.listen=127.0.0.1:8765", "admin.listen = \"127.0.0.1:8765\" is server.listen too"),
         ("server.listen=[\"unix:/a\",\"unix:/a\"]", "server.listen[1] = \"unix:/a\" stands there twice"),
@@ -335,7 +334,7 @@ fn keys_that_do_not_go_together_are_told() {
         ("feed.replay=[{file=\"Cargo.toml\",topic=\"a\"}]", "feed.replay[0].file = \"Cargo.toml\" says by its name"),
         ("feed.replay=[{file=\"absent.csv\",topic=\"a.{\"}]", "feed.replay[0].topic = \"a.{\" has a brace without column"),
     ] {
-        let problems = told(with_settings(&[setting]));
+        let problems = problems_of(with_settings(&[setting]));
         assert!(problems.contains(part), "{setting}: {problems}");
     }
 }
@@ -362,6 +361,6 @@ proptest! {
 /// A problem is one line, whatever the file has. The bug: a topic's name with a line feed broke the line.
 #[test]
 fn a_problem_is_one_line() {
-    let told = told(load_text("[endpoints]\n\"/a\" = \"a\\nb\\u001b[2J\"\n"));
-    assert!(told.lines().count() == 1 && !told.contains('\u{1b}') && told.contains("a\\nb"), "{told}");
+    let problem = problems_of(load_text("[endpoints]\n\"/a\" = \"a\\nb\\u001b[2J\"\n"));
+    assert!(problem.lines().count() == 1 && !problem.contains('\u{1b}') && problem.contains("a\\nb"), "{problem}");
 }

@@ -80,18 +80,18 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_and_ends() {
+    fn blank_lines_are_skipped_and_line_ends_removed() {
         let all = read("\u{feff}a\r\nb\n\n\r\nc".as_bytes());
         assert_eq!(all, [(1, Ok("a".into())), (2, Ok("b".into())), (5, Ok("c".into()))]);
     }
 
     #[test]
-    fn a_line_that_is_no_text_is_told() {
+    fn a_line_that_is_not_utf_8_is_reported() {
         assert_eq!(read(b"\xff\nb\n"), [(1, Err("it is not UTF-8")), (2, Ok("b".into()))]);
     }
 
     #[test]
-    fn a_long_line_is_skipped_to_its_end() {
+    fn a_line_past_the_limit_is_skipped_to_its_end() {
         let mut source = vec![b'x'; 3 * LINE_BYTES_MAX];
         source.extend_from_slice(b"\nb\n");
         assert_eq!(read(&source), [(1, Err("it is longer than 1 MiB")), (2, Ok("b".into()))]);

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::split_mix::SplitMix64;
 use crate::clock::Timestamp;
 
-/// The mean of a symbol's volatility: the standard deviation of the move from one quote to the next, relative to the price.
+/// The mean of a symbol's volatility: the standard deviation of the move from one quote to the next, relative to the
+/// price.
 const VOLATILITY: f64 = 0.0004;
 /// Mean-reversion rate of the volatility, per quote.
 const VOLATILITY_REVERSION: f64 = 0.05;
@@ -120,7 +121,7 @@ mod tests {
 
     /// PROTOCOL 8: the fields of a quote, in their order and shape.
     #[test]
-    fn a_quote_has_the_contract_s_shape() {
+    fn a_quote_has_the_fields_of_the_contract() {
         let quote = &quotes(7, 1)[0];
         let rest = quote.strip_prefix(r#"{"stock_id":"AAPL","price":"#).unwrap();
         assert!(rest.ends_with(r#","ts":1732233600123}"#), "{quote}");
@@ -130,9 +131,9 @@ mod tests {
         assert_eq!(Price(9_905).to_string(), "99.05");
     }
 
-    /// Bid below ask, with the price between; moves of at most some per cent; it does move.
+    /// The price is between bid and ask. It moves, and by at most 2 % at a time.
     #[test]
-    fn prices_move_plausibly() {
+    fn prices_move_in_small_steps() {
         for seed in 1..20 {
             let quotes = quotes(seed, 4_000);
             let own: Vec<_> = quotes.iter().step_by(2).collect();
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_makes_its_market() {
+    fn a_seed_determines_the_quotes() {
         assert_eq!(quotes(7, 50), quotes(7, 50));
         assert_ne!(quotes(7, 50), quotes(8, 50));
         let mut alone = Market::new(&["XYZ".into()], 7);

@@ -112,8 +112,8 @@ fn open_csv(settings: &Replay) -> Result<Source, Problem> {
     Ok(Source::Csv { rows, header: Header { names, keys } })
 }
 
-/// Opens a JSON Lines file, and looks for the columns in its first line. A bad first line is skipped later, as any other,
-/// unless it shows that the file has other line ends.
+/// Opens a JSON Lines file, and looks for the columns in its first line. A bad first line is skipped later, as any
+/// other, unless it shows that the file has other line ends.
 fn open_json_lines(settings: &Replay) -> Result<Source, Problem> {
     let open = || File::open(&settings.file).map(|file| Lines::new(BufReader::new(file)));
     let mut lines = open().map_err(|error| unreadable(settings, &error))?;
@@ -236,9 +236,9 @@ mod tests {
         );
     }
 
-    /// PROTOCOL 8: a JSON line is published unchanged.
+    /// PROTOCOL 8.
     #[test]
-    fn a_json_line_goes_as_it_stands() {
+    fn a_json_line_is_published_unchanged() {
         let lines = [
             "{ \"time\": 1732233600123, \"symbol\":\"A\\u0042\", \"price\": 1.10, \"big\":123456789012345678901 }",
             r#"{"symbol":7,"time":"2013-01-01T22:00:00Z"}"#,
@@ -249,12 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn bad_records_say_line_and_reason() {
+    fn bad_records_are_reported_with_line_and_reason() {
         let all = read("t.csv", "time,symbol\n1,A\n2\nsoon,A\n3,A B\n4,$A\n5,\"A\nB\"x\n6,B\n");
         let bad: Vec<_> = all.iter().filter_map(|tick| tick.as_ref().err()).map(|bad| (bad.line, bad.reason.as_str())).collect();
         assert_eq!(bad.iter().map(|bad| bad.0).collect::<Vec<_>>(), [3, 4, 5, 7]);
         assert!(bad[0].1.contains("1 cells, the header has 2") && bad[1].1.contains("\"soon\"") && bad[2].1.contains("A B"), "{bad:?}");
-        assert_eq!(all.iter().filter(|tick| tick.is_ok()).count(), 3, "a `$` within a name is nothing special");
+        assert_eq!(all.iter().filter(|tick| tick.is_ok()).count(), 3, "a `$` within a name is valid");
 
         let all =
             read("t.jsonl", "[1]\n{\"time\":1}\n{\"time\":1,\"symbol\":\"A\"} x\n{\"symbol\":\"A\"}\n{\"time\":1,\"symbol\":\"A\"}\n");
@@ -263,15 +263,15 @@ mod tests {
 
     /// Line ends of CR only: CSV rows are read, and a JSON line is reported.
     #[test]
-    fn carriage_returns_as_line_ends() {
+    fn lone_carriage_returns_end_csv_rows_only() {
         assert_eq!(read("t.csv", "time,symbol\r1,A\r2,B\r").iter().filter(|tick| tick.is_ok()).count(), 2);
         // The bug: `check` found nothing wrong with it.
-        let told = problem("t.jsonl", "{\"time\":1,\"symbol\":\"A\"}\r{\"time\":2,\"symbol\":\"A\"}\r", |_| {});
-        assert!(told.contains("t.jsonl, line 1") && told.contains("lines end with LF or CR LF"), "{told}");
+        let problem = problem("t.jsonl", "{\"time\":1,\"symbol\":\"A\"}\r{\"time\":2,\"symbol\":\"A\"}\r", |_| {});
+        assert!(problem.contains("t.jsonl, line 1") && problem.contains("lines end with LF or CR LF"), "{problem}");
     }
 
     #[test]
-    fn what_cannot_be_replayed_is_told_at_the_start() {
+    fn a_file_that_cannot_be_replayed_is_refused_when_opened() {
         let csv = "when,symbol\n1,A\n";
         assert!(problem("t.csv", csv, |_| {}).ends_with("has no column \"time\"; it has when, symbol"));
         assert!(problem("t.jsonl", "{\"when\":1,\"symbol\":\"A\"}", |_| {}).ends_with("has no column \"time\"; it has symbol, when"));

@@ -158,7 +158,7 @@ mod tests {
 
     /// PROTOCOL 8: `speed` 2 is twice as fast, and 0 as fast as possible. A step back in time is due at once.
     #[test]
-    fn ticks_keep_their_distances() {
+    fn ticks_keep_their_intervals() {
         let stamps = [10 * SECOND, 11 * SECOND, 11 * SECOND, 13 * SECOND, 10 * SECOND, 11 * SECOND];
         assert_eq!(dues(1.0, &stamps), [None, Some(1_000), None, Some(3_000), None, Some(4_000)]);
         assert_eq!(dues(2.0, &stamps), [None, Some(500), None, Some(1_500), None, Some(2_000)]);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_is_not_hurried_after() {
+    fn a_replay_does_not_catch_up_after_a_stall() {
         let start = Instant::now();
         let mut pace = Pace::new(1.0, start);
         pace.due(0, start);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn no_step_overflows() {
+    fn extreme_time_stamps_do_not_overflow() {
         let start = Instant::now();
         let mut pace = Pace::new(1e-300, start);
         pace.due(i128::from(i64::MIN), start);

@@ -106,16 +106,16 @@ mod tests {
         (line, Ok(cells.iter().map(|&cell| cell.to_owned()).collect()))
     }
 
-    /// RFC 4180 §2: quotes, doubled quotes, and line ends within quotes. The mark (U+FEFF) at the beginning is no text.
+    /// RFC 4180 §2: quotes, doubled quotes, and line ends within quotes. A byte order mark at the beginning is skipped.
     #[test]
-    fn rows_with_quotes() {
+    fn quoted_cells_are_parsed() {
         let source = "\u{feff}a,b,\n\"a,b\",\"say \"\"hi\"\"\",\"x\r\ny\"\nc,,\"\"\n";
         let expected = [row(1, &["a", "b", ""]), row(2, &["a,b", "say \"hi\"", "x\r\ny"]), row(4, &["c", "", ""])];
         assert_eq!(read(source.as_bytes()), expected);
     }
 
     #[test]
-    fn lines_with_any_end() {
+    fn rows_end_with_lf_cr_lf_or_cr() {
         let cells = |source: &[u8]| read(source).into_iter().map(|(_, cells)| cells.unwrap().concat()).collect::<Vec<_>>();
         for source in ["a,b\nc,d\n", "a,b\r\n\r\nc,d", "a,b\rc,d\r", "a,b\n\n\nc,d\n"] {
             assert_eq!(cells(source.as_bytes()), ["ab", "cd"], "{source:?}");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_no_text_is_told() {
+    fn a_row_that_is_not_utf_8_is_reported() {
         assert_eq!(read(b"\xff\nb\n"), [(1, Err("it is not UTF-8")), row(2, &["b"])]);
     }
 
@@ -155,7 +155,7 @@ mod tests {
     proptest! {
         /// Cells that are quoted as the RFC demands are read back, and the object is valid JSON.
         #[test]
-        fn cells_come_back(texts in prop::collection::vec("[a-c0-9.,\"\r\n é-]{0,6}", 1..5)) {
+        fn quoted_cells_round_trip(texts in prop::collection::vec("[a-c0-9.,\"\r\n é-]{0,6}", 1..5)) {
             let line = texts.iter().map(|text| format!("\"{}\"", text.replace('"', "\"\""))).collect::<Vec<_>>().join(",");
             let all = read(line.as_bytes());
             let cells = all[0].1.clone().unwrap();

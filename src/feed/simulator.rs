@@ -80,16 +80,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beats_are_spread_over_the_interval() {
+    fn quotes_are_spread_over_the_interval() {
         let now = Instant::now();
         let mut schedule = Schedule::new(Duration::from_millis(900), 3);
         let given: Vec<_> = (0..5).map(|_| (schedule.next(now).duration_since(now).as_millis(), schedule.index())).collect();
         assert_eq!(given, [(0, 0), (300, 1), (600, 2), (900, 0), (1_200, 1)]);
     }
 
-    /// After a stall the market continues, and skips the missed quotes.
+    /// The missed quotes are skipped.
     #[test]
-    fn a_stall_is_not_made_up_for() {
+    fn the_simulator_does_not_catch_up_after_a_stall() {
         let start = Instant::now();
         let mut schedule = Schedule::new(Duration::from_secs(1), 2);
         schedule.next(start);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symbol_that_is_no_token_is_told() {
+    fn a_symbol_that_is_not_a_token_is_refused() {
         let settings = config::Simulator { symbols: vec!["A B".into()], interval: Duration::from_secs(1), seed: 1 };
         assert!(topics(&settings).unwrap_err().0.contains("feed.simulator.symbols: \"A B\""));
     }

@@ -10,8 +10,9 @@ use crate::topic_name::TopicName;
 
 /// Accepts JSON payloads. If it has no room, the feed waits. A feed never drops a message.
 pub(super) trait FeedSink: Send + Sync + 'static {
-    /// If `topic` belongs to a stream, waits until every stream was read and messages on `topic` are accepted, and returns `true`. A
-    /// recording waits so once, before its first message on such a topic, so that this message is not refused.
+    /// If `topic` belongs to a stream, waits until every stream was read and messages on `topic` are accepted, and
+    /// returns `true`. A recording waits so once, before its first message on such a topic, so that this message is not
+    /// refused.
     fn ready(&self, _topic: &TopicName) -> impl Future<Output = bool> + Send {
         std::future::ready(false)
     }
@@ -55,14 +56,14 @@ mod tests {
     use crate::hub::{Engine, EngineAttempt};
     use crate::metrics::Metrics;
 
-    /// An engine with a stream for the topics `s.>`.
+    /// An engine with a stream for the topics `s.>`, which first reads its streams and then connects.
     #[derive(Default)]
-    struct Late {
+    struct StartingEngine {
         is_read: AtomicBool,
         is_connected: AtomicBool,
     }
 
-    impl Engine for Late {
+    impl Engine for StartingEngine {
         fn accepts(&self, topic: &TopicName) -> Option<bool> {
             topic.as_str().starts_with("s.").then(|| self.is_connected.load(Ordering::Relaxed))
         }
@@ -76,13 +77,14 @@ mod tests {
         fn forget(&self, _: &Waker) {}
     }
 
-    /// A recording on a stream's topic begins once the streams are read and the engine can publish; one on topics of this
-    /// gateway begins at once. (The first did not wait for the connection to publish on, and the second waited for the streams.)
+    /// A recording on a stream's topic begins once the streams are read and the engine can publish; one on topics of
+    /// this gateway begins at once. The bug: the first did not wait for the engine's connection, and the second waited
+    /// for the streams.
     #[tokio::test]
     async fn a_recording_waits_for_the_engine_of_its_topics() {
         let (config, metrics) = (Config::load(&Sources::default()).unwrap(), Arc::new(Metrics::new()));
         let hub = Hub::new(Arc::new(Live::new(&config, &metrics)), metrics, Clock::by_hand(Timestamp(0)));
-        let engine = Arc::<Late>::default();
+        let engine = Arc::<StartingEngine>::default();
         hub.set_engine(Arc::clone(&engine) as Arc<dyn Engine>);
         let [local, streamed] = ["plain.a", "s.a"].map(|name| TopicName::parse(name).unwrap());
         let is_pending = |topic| Box::pin(hub.ready(topic)).as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();

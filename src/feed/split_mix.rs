@@ -37,7 +37,7 @@ mod tests {
 
     /// The published first values of the generator for seed 1234567.
     #[test]
-    fn a_seed_means_the_same_for_ever() {
+    fn a_seed_gives_the_published_values() {
         let mut random = SplitMix64::new(1_234_567);
         assert_eq!(
             [random.next(), random.next(), random.next()],

@@ -43,7 +43,7 @@ mod tests {
 
     /// PROTOCOL 2: the payload has at least these fields, as totals.
     #[test]
-    fn the_figures_have_the_contract_s_fields() {
+    fn the_figures_have_the_fields_of_the_contract() {
         let totals = Totals {
             sessions: 1,
             topics: 2,

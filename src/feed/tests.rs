@@ -12,9 +12,9 @@ use crate::metrics::PublishSource;
 use crate::topic_name::TopicName;
 
 /// A sink with room for one message, so that a feed waits until the test has read it.
-struct Shelf(mpsc::Sender<(String, String, PublishSource)>);
+struct OneMessageSink(mpsc::Sender<(String, String, PublishSource)>);
 
-impl FeedSink for Shelf {
+impl FeedSink for OneMessageSink {
     async fn publish(&self, topic: &TopicName, payload: &[u8], source: PublishSource) -> Result<(), PublishError> {
         let payload = String::from_utf8(payload.to_vec()).unwrap();
         // The test may have stopped reading.
@@ -23,17 +23,17 @@ impl FeedSink for Shelf {
     }
 }
 
-struct Seen(mpsc::Receiver<(String, String, PublishSource)>);
+struct Published(mpsc::Receiver<(String, String, PublishSource)>);
 
-impl Seen {
+impl Published {
     async fn next(&mut self) -> Option<(String, String, PublishSource)> {
         timeout(Duration::from_secs(20), self.0.recv()).await.expect("a feed that publishes")
     }
 }
 
-fn shelf() -> (Shelf, Seen) {
+fn sink() -> (OneMessageSink, Published) {
     let (sender, receiver) = mpsc::channel(1);
-    (Shelf(sender), Seen(receiver))
+    (OneMessageSink(sender), Published(receiver))
 }
 
 fn clock() -> Clock {
@@ -49,20 +49,20 @@ fn replay_of(content: &str, repeat: bool) -> (tempfile::TempDir, config::Replay)
 }
 
 /// A replay of a file with this content.
-fn replayed(content: &str, repeat: bool) -> (tempfile::TempDir, Task, Seen) {
+fn replayed(content: &str, repeat: bool) -> (tempfile::TempDir, Task, Published) {
     let (folder, settings) = replay_of(content, repeat);
-    let (shelf, seen) = shelf();
-    (folder, Task::spawn(replay::run(Recording::open(&settings).unwrap(), shelf)), seen)
+    let (sink, published) = sink();
+    (folder, Task::spawn(replay::run(Recording::open(&settings).unwrap(), sink)), published)
 }
 
 /// The symbols are quoted in order, each on its topic.
 #[tokio::test]
 async fn the_market_quotes_each_symbol() {
     let settings = config::Simulator { symbols: vec!["AAPL".into(), "MSFT".into()], interval: Duration::from_millis(4), seed: 7 };
-    let (shelf, mut seen) = shelf();
-    let _task = simulate(&settings, shelf, clock()).unwrap();
+    let (sink, mut published) = sink();
+    let _task = simulate(&settings, sink, clock()).unwrap();
     for expected in ["AAPL", "MSFT", "AAPL", "MSFT", "AAPL"] {
-        let (topic, payload, source) = seen.next().await.unwrap();
+        let (topic, payload, source) = published.next().await.unwrap();
         assert_eq!((topic, source), (format!("quotes.{expected}"), PublishSource::Feed));
         assert!(payload.starts_with(&format!(r#"{{"stock_id":"{expected}","price":"#)), "{payload}");
     }
@@ -72,52 +72,52 @@ async fn the_market_quotes_each_symbol() {
 #[tokio::test]
 async fn a_feed_ends_with_its_task() {
     let settings = config::Simulator { symbols: vec!["AAPL".into()], interval: Duration::from_millis(1), seed: 7 };
-    let (shelf, mut seen) = shelf();
-    let task = simulate(&settings, shelf, clock()).unwrap();
-    seen.next().await.unwrap();
+    let (sink, mut published) = sink();
+    let task = simulate(&settings, sink, clock()).unwrap();
+    published.next().await.unwrap();
     drop(task);
-    while seen.next().await.is_some() {}
+    while published.next().await.is_some() {}
 }
 
 /// A bad row is skipped, the others are published in order, and the replay ends with the file.
 #[tokio::test]
 async fn a_replay_publishes_the_file() {
-    let (_folder, _task, mut seen) = replayed("t,bid\n1,86.650\nbad,1\n2,86.70\n1.5,0\n", false);
+    let (_folder, _task, mut published) = replayed("t,bid\n1,86.650\nbad,1\n2,86.70\n1.5,0\n", false);
     for expected in [r#"{"t":1,"bid":86.650}"#, r#"{"t":2,"bid":86.70}"#, r#"{"t":1.5,"bid":0}"#] {
-        assert_eq!(seen.next().await.unwrap(), ("quotes.USDJPY".into(), expected.into(), PublishSource::Feed));
+        assert_eq!(published.next().await.unwrap(), ("quotes.USDJPY".into(), expected.into(), PublishSource::Feed));
     }
-    assert!(seen.next().await.is_none());
+    assert!(published.next().await.is_none());
 }
 
 /// `repeat` starts over.
 #[tokio::test]
 async fn a_replay_repeats() {
-    let (_folder, _task, mut seen) = replayed("t\n1\n2\n", true);
+    let (_folder, _task, mut published) = replayed("t\n1\n2\n", true);
     for expected in [1, 2, 1, 2, 1] {
-        assert_eq!(seen.next().await.unwrap().1, format!(r#"{{"t":{expected}}}"#));
+        assert_eq!(published.next().await.unwrap().1, format!(r#"{{"t":{expected}}}"#));
     }
 }
 
-/// The replay of a file without a valid row ends, even with `repeat`.
+/// The replay ends, even with `repeat`.
 #[tokio::test]
-async fn nothing_is_not_repeated() {
-    let (_folder, _task, mut seen) = replayed("t\nbad\n", true);
-    assert!(seen.next().await.is_none());
+async fn a_file_without_a_valid_row_is_not_repeated() {
+    let (_folder, _task, mut published) = replayed("t\nbad\n", true);
+    assert!(published.next().await.is_none());
 }
 
 /// PROTOCOL 2: the first figures are published at once.
 #[tokio::test]
 async fn figures_are_published() {
-    let (shelf, mut seen) = shelf();
-    let _task = Task::spawn(stats::run(shelf, Arc::new(Metrics::new()), clock()));
-    let (topic, payload, source) = seen.next().await.unwrap();
+    let (sink, mut published) = sink();
+    let _task = Task::spawn(stats::run(sink, Arc::new(Metrics::new()), clock()));
+    let (topic, payload, source) = published.next().await.unwrap();
     assert_eq!((topic.as_str(), source), ("$belfry.stats", PublishSource::Gateway));
     assert!(payload.starts_with(r#"{"sessions":0,"#), "{payload}");
 }
 
-/// All problems are reported together, each with its key.
+/// Each problem has its key.
 #[test]
-fn everything_wrong_is_told() {
+fn all_problems_are_reported_together() {
     let (_folder, good) = replay_of("t\n1\n", false);
     let simulator = config::Simulator { symbols: vec!["*".into()], interval: Duration::from_secs(1), seed: 0 };
     let bad = config::Replay { time: "time".into(), ..good.clone() };

@@ -15,7 +15,8 @@ pub(super) fn parse(text: &str) -> Result<i128, TimeStampError> {
     unix(text).or_else(|| iso(text)).ok_or_else(error)
 }
 
-/// Below 10^11 (the year 5138) a number counts seconds, from there to 10^14 milliseconds, then microseconds, then nanoseconds.
+/// Below 10^11 (the year 5138) a number counts seconds, from there to 10^14 milliseconds, then microseconds, then
+/// nanoseconds.
 fn unix(text: &str) -> Option<i128> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -68,7 +69,7 @@ mod tests {
 
     /// PROTOCOL 8: ISO 8601, Unix seconds and milliseconds are equal.
     #[test]
-    fn the_same_moment_in_many_spellings() {
+    fn equal_times_in_all_notations_are_equal() {
         for text in [
             "2013-01-01 22:00:00.295000+00:00",
             "2013-01-01T22:00:00.295Z",
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time() {
+    fn malformed_times_are_refused() {
         for text in
             ["", "now", "2013-13-01", "2013-02-30", "2013-01-01 24:00:00", "2013-01-01 22", "2013-01-01T22:00:00.", "1.2.3", "1357077600x"]
                 .into_iter()

@@ -73,7 +73,7 @@ impl Config {
 pub fn keys() -> Vec<String> {
     let report = Report::default();
     config(&Raw::of(EVERY_TABLE), &report);
-    report.into_asked().into_iter().collect()
+    report.into_known_keys().into_iter().collect()
 }
 
 fn config(raw: &Raw, report: &Report) -> Config {
@@ -112,9 +112,9 @@ fn sections(root: &Section<'_>, raw: &Raw, report: &Report) -> Config {
 
 /// The result of `read`, or the default if `read` reported a problem.
 fn sound<T: Default>(report: &Report, read: impl FnOnce() -> T) -> T {
-    let told = report.told();
+    let problems_before = report.problem_count();
     let part = read();
-    if report.told() == told { part } else { T::default() }
+    if report.problem_count() == problems_before { part } else { T::default() }
 }
 
 fn server(section: &Section<'_>, raw: &Raw, report: &Report) -> Server {

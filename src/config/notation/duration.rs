@@ -46,7 +46,7 @@ mod tests {
 
     /// PROTOCOL 8: durations are strings with us, ms, s, m, h, d.
     #[test]
-    fn durations_that_are_taken() {
+    fn valid_durations_are_accepted() {
         for (text, micros) in [
             ("0s", 0),
             ("100us", 100),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_that_are_refused() {
+    fn malformed_durations_are_refused() {
         for text in ["", "s", "-1s", "1 s", "1S", "1.s", ".5s", "1.2.3s", "1sec", "1e3s", "99999999999999999s", "999999999999999d", "１s"]
         {
             assert_eq!(parse(text), Err(DurationError::Malformed), "{text}");

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused() {
+    fn malformed_origins_are_refused() {
         assert_eq!(Origin::parse("https://a/"), Err(OriginError::Slash { right: "https://a".to_owned() }));
         for text in [
             "",

@@ -50,10 +50,9 @@ impl OriginPattern {
 mod tests {
     use super::*;
 
-    /// Each kind of entry matches the origins that it names, and no others.
     #[test]
-    fn entries_let_in_what_they_name() {
-        for (entry, said, passes) in [
+    fn an_entry_matches_only_the_origins_that_it_names() {
+        for (entry, origin, passes) in [
             ("https://example.com", "https://Example.com:443", true),
             ("https://example.com", "https://a.example.com", false),
             ("http://localhost:*", "http://localhost", true),
@@ -75,12 +74,12 @@ mod tests {
             ("chrome-extension://abcdef", "chrome-extension://abcdef", true),
             ("app://shell", "app://shell:1", false),
         ] {
-            assert_eq!(OriginPattern::parse(entry).unwrap().lets_in(said), passes, "{entry} and {said}");
+            assert_eq!(OriginPattern::parse(entry).unwrap().lets_in(origin), passes, "{entry} and {origin}");
         }
     }
 
     #[test]
-    fn what_lets_in_everybody_is_refused() {
+    fn patterns_that_match_every_origin_are_refused() {
         for text in
             ["*", "https://*", "*://example.com", "https://*.*.a", "https://a.*", "https://*.", "https://*.[::1]", "https://*.127.0.0.1"]
         {

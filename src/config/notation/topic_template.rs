@@ -83,11 +83,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_a_topic_is_refused() {
-        for (text, told) in
+    fn a_template_that_cannot_make_a_topic_is_refused() {
+        for (text, part) in
             [("quotes.{name", "quotes.{symbol}"), ("a.{}", "without column"), ("$belfry.x", "the gateway's own"), ("a..b", "a topic")]
         {
-            assert!(TopicTemplate::parse(text).unwrap_err().contains(told), "{text}");
+            assert!(TopicTemplate::parse(text).unwrap_err().contains(part), "{text}");
         }
     }
 }

@@ -104,7 +104,7 @@ mod tests {
     /// For 10,000 rules few are tried, even if all begin with a wildcard. The bug: `check` compared each rule with all
     /// before it.
     #[test]
-    fn few_are_tried_to_cover_another() {
+    fn few_patterns_are_tried_for_a_covering_one() {
         for beginning in ["t", "*.t", "t:*.t"] {
             let texts = (0..10_000).map(|number| format!("{beginning}{number}.*.>")).chain([">".to_owned(), "t3.>".to_owned()]);
             let (firsts, tried) = firsts(&texts.map(|text| Scope::parse(&text).unwrap()).collect::<Vec<_>>());
@@ -115,7 +115,7 @@ mod tests {
 
     /// Among 10,000 rules few are tried. The bug: all were tried for each new topic.
     #[test]
-    fn few_are_tried() {
+    fn few_patterns_are_tried_for_a_topic() {
         let texts = (0..10_000).map(|number| format!("t{number}.*.>")).chain(["*.b.*".to_owned(), "x:*.a".to_owned(), ">".to_owned()]);
         let patterns: Vec<Scope> = texts.map(|text| Scope::parse(&text).unwrap()).collect();
         for (topic, number) in [("t7.a.b", 7), ("t9999.b.c", 9_999), ("u.b.c", 10_000), ("x:y.a", 10_001), ("t7", 10_002)] {
@@ -128,7 +128,7 @@ mod tests {
     proptest! {
         /// The first earlier pattern that covers another equals that of a full search.
         #[test]
-        fn the_first_that_covers_is_found(
+        fn the_first_covering_pattern_is_found(
             texts in prop::collection::vec("(a|b|a:\\*|a:b:\\*|a:>|a:b|\\*|\\$a)(\\.(a|b|\\*)){0,2}(\\.>)?", 1..24),
         ) {
             let patterns: Vec<Scope> = texts.iter().filter_map(|text| Scope::parse(text).ok()).collect();
@@ -136,9 +136,9 @@ mod tests {
             prop_assert_eq!(firsts(&patterns).0, (0..patterns.len()).map(all).collect::<Vec<_>>());
         }
 
-        /// The result equals that of a search in order.
+        /// The first pattern that matches equals that of a search in order.
         #[test]
-        fn the_first_is_found(
+        fn the_first_matching_pattern_is_found(
             texts in prop::collection::vec("(a|b|a:\\*|a:b:\\*|a:>|a:b|\\*|\\$a)(\\.(a|b|\\*)){0,2}(\\.>)?|>", 0..24),
             topics in prop::collection::vec("(a|b|a:b|a:b:c|a:|\\$a)(\\.(a|b)){0,3}", 1..12),
         ) {

@@ -173,7 +173,7 @@ mod tests {
     /// The rules that count for a stream are those that match any of its topics, up to the first that covers all of
     /// them.
     #[test]
-    fn a_history_counts_where_its_rule_may_apply() {
+    fn the_longest_history_is_that_of_the_rules_that_may_apply() {
         let pattern = |text| Pattern::parse(text).unwrap();
         let rule = |text, history| Rule { history, ..Rule::plain(Some(pattern(text).into())) };
         let rules = Rules::new(vec![rule("chat.>", 900), rule("quotes.*.last", 20), rule("quotes.>", 10), rule(">", 5_000)]);

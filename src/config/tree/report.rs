@@ -15,10 +15,10 @@ const KEY_MAX: usize = 256;
 #[derive(Default)]
 pub struct Report {
     problems: RefCell<Vec<Problem>>,
-    /// The keys that no reader has asked for, without indices and as the configuration writes them.
+    /// The keys that no reader has read, without indices and as problems show them.
     unknown: RefCell<Vec<(String, String)>>,
-    /// Every key that a reader has asked for, without indices of lists.
-    asked: RefCell<BTreeSet<String>>,
+    /// Every key that exists, without indices of lists.
+    known_keys: RefCell<BTreeSet<String>>,
     /// The files, variables and options that have secrets.
     secrets: RefCell<BTreeSet<Arc<str>>>,
 }
@@ -32,17 +32,17 @@ impl Report {
     }
 
     /// The number of problems, without unknown keys.
-    pub fn told(&self) -> usize {
+    pub fn problem_count(&self) -> usize {
         self.problems.borrow().len()
     }
 
     /// Notes that `key` exists.
-    pub fn ask(&self, key: String) {
-        self.asked.borrow_mut().insert(key);
+    pub fn note_key(&self, key: String) {
+        self.known_keys.borrow_mut().insert(key);
     }
 
-    /// Notes that `origin` has a secret.
-    pub fn found_secret(&self, origin: Arc<str>) {
+    /// Notes that the file, variable or option `origin` has a secret.
+    pub fn note_secret(&self, origin: Arc<str>) {
         self.secrets.borrow_mut().insert(origin);
     }
 
@@ -51,14 +51,14 @@ impl Report {
         self.secrets.borrow().iter().cloned().collect()
     }
 
-    /// Notes an unknown `key` (without indices), which the configuration writes as `told`.
-    pub fn unknown(&self, key: String, told: String) {
-        self.unknown.borrow_mut().push((key, told));
+    /// Notes an unknown `key` (without indices), which problems show as `shown`.
+    pub fn unknown(&self, key: String, shown: String) {
+        self.unknown.borrow_mut().push((key, shown));
     }
 
-    /// Every key that was asked for.
-    pub fn into_asked(self) -> BTreeSet<String> {
-        self.asked.into_inner()
+    /// Every key that exists.
+    pub fn into_known_keys(self) -> BTreeSet<String> {
+        self.known_keys.into_inner()
     }
 
     /// All problems. Each unknown key is reported with the nearest of `keys`, which is only called if needed.
@@ -66,12 +66,12 @@ impl Report {
         let mut problems = self.problems.into_inner();
         let unknown = self.unknown.into_inner();
         let keys = if unknown.is_empty() { Vec::new() } else { keys() };
-        problems.extend(unknown.into_iter().map(|(key, told)| {
+        problems.extend(unknown.into_iter().map(|(key, shown)| {
             let advice = match nearest(&key, &keys) {
                 Some(key) => format!("did you mean {key}"),
                 None => "take it out, or see docs/configuration.md for the keys that there are".to_owned(),
             };
-            Problem(format!("{told} is not a key; {advice}"))
+            Problem(format!("{shown} is not a key; {advice}"))
         }));
         problems
     }

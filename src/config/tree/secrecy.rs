@@ -13,7 +13,7 @@ const LETTERS_AND_DIGITS_MAX: usize = 31;
 /// Whether `text` has the form of a secret: PEM, a token, several lines, or a long mixture of letters and digits.
 pub fn looks_secret(text: &str) -> bool {
     let is_pasted = text.len() > PASTED_MIN && text.contains('\n');
-    is_pasted || text.starts_with("eyJ") || has_secret_word(text) || text.split(is_separator).any(is_mixture)
+    is_pasted || text.starts_with("eyJ") || has_secret_word(text) || text.split(is_separator).any(mixes_character_classes)
 }
 
 /// Whether an unknown key of this name may hold a secret.
@@ -39,7 +39,7 @@ fn is_separator(character: char) -> bool {
     !(character.is_ascii_alphanumeric() || "+-_=".contains(character))
 }
 
-fn is_mixture(word: &str) -> bool {
+fn mixes_character_classes(word: &str) -> bool {
     let has = |kind: fn(&u8) -> bool| word.as_bytes().iter().any(kind);
     let (upper, lower, digit) = (has(u8::is_ascii_uppercase), has(u8::is_ascii_lowercase), has(u8::is_ascii_digit));
     let mixed = word.len() > MIXED_MAX && upper && lower && digit;
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_told_from_what_may_be_shown() {
+    fn secrets_are_recognized() {
         for text in [
             "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n",
             "eyJhbGciOiJIUzI1NiJ9.e30.x",
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_told_from_a_password() {
+    fn a_password_is_not_recognized_as_a_path() {
         assert!(["key.pem", "/run/secrets/key", "./key", "keys.json"].into_iter().all(looks_like_path));
         assert!(!["hunter2", "hunter2.", "correct horse", "a.b c"].into_iter().any(looks_like_path));
     }

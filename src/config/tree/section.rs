@@ -25,7 +25,7 @@ pub struct Section<'a> {
     table: Option<&'a Table>,
     /// Whether problems may show values of the table. A value that looks like a secret is never shown.
     shown: bool,
-    asked: RefCell<BTreeSet<String>>,
+    read_keys: RefCell<BTreeSet<String>>,
     report: &'a Report,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Section<'a> {
     }
 
     fn new(path: String, key: String, table: Option<&'a Table>, shown: bool, report: &'a Report) -> Self {
-        Self { path, key, table, shown, asked: RefCell::default(), report }
+        Self { path, key, table, shown, read_keys: RefCell::default(), report }
     }
 
     /// Marks a table that has secrets. No problem shows a value of it, or of a table below it, unless the reader marks
@@ -55,8 +55,8 @@ impl<'a> Section<'a> {
     /// The value of `key`, if present.
     pub fn entry(&self, key: &str) -> Option<Entry<'a>> {
         let full_key = join(&self.key, key);
-        self.report.ask(full_key.clone());
-        self.asked.borrow_mut().insert(key.to_owned());
+        self.report.note_key(full_key.clone());
+        self.read_keys.borrow_mut().insert(key.to_owned());
         let value = self.table?.get(key)?;
         Some(Entry { path: join(&self.path, key), key: full_key, value, shown: self.shown, report: self.report })
     }
@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
     /// The value of `key`, which is a secret. No problem shows it, and its file counts as one with secrets.
     pub fn secret(&self, key: &str) -> Option<Entry<'a>> {
         let entry = self.entry(key)?;
-        self.report.found_secret(Arc::clone(&entry.value.origin));
+        self.report.note_secret(Arc::clone(&entry.value.origin));
         Some(Entry { shown: false, ..entry })
     }
 
@@ -75,7 +75,7 @@ impl<'a> Section<'a> {
         Some(Entry { shown, ..entry })
     }
 
-    /// Reads the table `key` below this one with `read`, and reports each of its keys that `read` did not ask for.
+    /// Reads the table `key` below this one with `read`, and reports each of its keys that `read` did not read.
     pub fn table<T>(&self, key: &str, read: impl FnOnce(&Section<'a>) -> T) -> T {
         self.section(key).read(read)
     }
@@ -85,7 +85,7 @@ impl<'a> Section<'a> {
         self.sections(key).into_iter().map(|section| section.read(&mut read)).collect()
     }
 
-    /// Reads this table with `read`, and reports each of its keys that `read` did not ask for.
+    /// Reads this table with `read`, and reports each of its keys that `read` did not read.
     pub fn read<T>(self, read: impl FnOnce(&Self) -> T) -> T {
         let value = read(&self);
         self.finish();
@@ -167,16 +167,16 @@ impl<'a> Section<'a> {
         items.iter().filter_map(Entry::scope).collect()
     }
 
-    /// Reports each key that no reader has asked for.
+    /// Reports each key that no reader has read.
     pub fn finish(self) {
-        let asked = self.asked.into_inner();
-        let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).filter(|name| !asked.contains(*name)).collect();
+        let read_keys = self.read_keys.into_inner();
+        let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).filter(|name| !read_keys.contains(*name)).collect();
         names.sort_unstable();
         for name in names {
             let Some(value) = self.table.and_then(|table| table.get(name)) else { continue };
             let shown = self.shown && !secrecy::may_hold_secret(name);
             let entry = Entry { path: join(&self.path, name), key: join(&self.key, name), value, shown, report: self.report };
-            self.report.unknown(entry.key.clone(), entry.told());
+            self.report.unknown(entry.key.clone(), entry.described());
         }
     }
 }
@@ -205,7 +205,7 @@ impl<'a> Entry<'a> {
 
     /// Reports a problem of the value. `reason` follows key and value, and has what would be right.
     pub fn refuse(&self, reason: impl Display) {
-        self.report.tell(format!("{} {reason}", self.told()));
+        self.report.tell(format!("{} {reason}", self.described()));
     }
 
     /// `value`; if there is none, reports a problem with `reason`.
@@ -336,7 +336,7 @@ impl<'a> Entry<'a> {
         Some(Section::new(self.path, self.key, Some(table), self.shown, self.report))
     }
 
-    fn told(&self) -> String {
+    fn described(&self) -> String {
         let shown = if self.is_shown() { shown(self.value) } else { "(not shown)".to_owned() };
         format!("{}: {} = {shown}", self.origin(), self.path)
     }
