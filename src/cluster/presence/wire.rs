@@ -223,13 +223,20 @@ mod tests {
         assert!(text.len() <= 1_000 && (5..100).contains(&count), "{count} in {}", text.len());
     }
 
-    /// The JSON of messages without changes is that of earlier versions.
+    /// The JSON is that of earlier versions, which may run at other gateways.
     #[test]
-    fn short_messages_keep_their_form() {
+    fn messages_keep_their_form() {
         let text = |what: &Announcement| String::from_utf8(to_json(what)).unwrap();
         let heartbeat = Announcement::Heartbeat { n: 3, members: None, name: "one".into() };
         assert_eq!(text(&heartbeat), r#"{"beat":{"n":3,"members":null,"name":"one"}}"#);
         assert_eq!(text(&Announcement::Leaving {}), r#"{"bye":{}}"#);
+        let [left, joined] = [false, true].map(|joined| change(1, Some("ann"), Some("{}"), joined));
+        let written = String::from_utf8(changes(7, [&left], 1_000).0).unwrap();
+        let member = r#""t":"chat.群","s":"0000000000000001","u":"ann","i":{}"#;
+        assert_eq!(written, format!(r#"{{"changes":{{"after":7,"changes":[{{{member},"l":true}}]}}}}"#));
+        let written = String::from_utf8(page(Some(&MemberKey::of(&left)), 9, [&joined], 1_000, |_| true)).unwrap();
+        let after = r#"{"t":"chat.群","s":"0000000000000001"}"#;
+        assert_eq!(written, format!(r#"{{"after":{after},"n":9,"members":[{{{member}}}],"more":true}}"#));
         assert!(matches!(serde_json::from_str(&text(&Announcement::Leaving {})).unwrap(), Announcement::Leaving {}));
         assert!(
             matches!(serde_json::from_str(&text(&heartbeat)).unwrap(), Announcement::Heartbeat { n: 3, members: None, name } if &*name == "one")

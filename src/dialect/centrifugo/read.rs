@@ -1,6 +1,7 @@
 //! Commands, field by field, for both encodings.
 //!
-//! Fields may come in any order. Unknown fields are ignored. A known field of the wrong type makes the command unreadable.
+//! Fields may come in any order. Unknown fields are ignored. A known field of the wrong type makes the command unreadable,
+//! except an operation behind the first.
 
 use std::borrow::Cow;
 

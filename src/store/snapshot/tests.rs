@@ -152,3 +152,37 @@ fn another_format_is_named() {
     file[HEAD.len() - 1] += 1;
     assert!(matches!(read_back(&file), Err(Damage::Format)));
 }
+
+/// A file of format 1. Later versions read it, and write the same.
+const FORMAT_1: &[u8] = b"belfry\x00\x01\xbe\x96\xabd'\x00\x00\x00\x01\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\
+    \x08\x00k3f9x2k3\x06\x00chat.a\x06\x00chat.>\
+    \x0b\xe03\xe8=\x00\x00\x00\x02\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00h\xe5\xcf\x8b\x01\x00\x00\x00\x03\
+    \x01\x00\x00\x00\x00\x00\x00\x00\x03\x02\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00ann\x01\x00\x01\x00\x00\x00k\x01\x00\x00\x00v{}\
+    `\x8aY{\x18\x00\x00\x00\x02\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00h\xe5\xcf\x8b\x01\x00\x00\x02\x00\xff\
+    Lo\x9d\xba\x15\x00\x00\x00\x03\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00";
+
+#[test]
+fn format_1_stays_as_it_is() {
+    let member = Member { session: SessionId::from_number(2), user: Some("ann".into()), info: None };
+    let extra = Extra { publisher: Some(member), tags: [("k".into(), "v".into())].into_iter().collect() };
+    let message = |offset, kind, payload: &'static [u8]| KeptMessage {
+        offset: Offset(offset),
+        published_at: Timestamp(1_700_000_000_000),
+        kind,
+        except: None,
+        extra: None,
+        payload: payload.into(),
+    };
+    let full =
+        KeptMessage { except: Some(SessionId::from_number(1)), extra: Some(Arc::new(extra)), ..message(6, PayloadKind::Json, b"{}") };
+    let topic = TopicState {
+        name: TopicName::parse("chat.a").unwrap(),
+        epoch: Epoch::parse("k3f9x2k3").unwrap(),
+        newest: Offset(7),
+        rule: "chat.>".into(),
+        messages: vec![full, message(7, PayloadKind::Binary, &[0xff])],
+    };
+    let file = written(std::slice::from_ref(&topic));
+    assert_eq!(file.escape_ascii().to_string(), FORMAT_1.escape_ascii().to_string());
+    assert_eq!(read_back(&file).unwrap(), [topic]);
+}
