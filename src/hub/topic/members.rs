@@ -1,5 +1,6 @@
 //! The members of one topic: the sessions that are subscribed to it by name.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -16,9 +17,11 @@ pub struct Presence {
 type About = (Option<Arc<str>>, Option<Arc<MemberInfo>>);
 
 impl Presence {
-    /// Adds a member; `false`: the session was a member already.
+    /// Adds a member; `false`: the session is a member already, which stays as it is.
     pub fn join(&mut self, member: &Member) -> bool {
-        self.members.insert(member.session, (member.user.clone(), member.info.clone())).is_none()
+        let Entry::Vacant(vacant) = self.members.entry(member.session) else { return false };
+        vacant.insert((member.user.clone(), member.info.clone()));
+        true
     }
 
     /// Removes a member; `None`: the session was no member.
