@@ -54,7 +54,8 @@ impl Sessions {
         found.len()
     }
 
-    /// Executes `command` in the named sessions of this shard. Returns the number of sessions on which it had an effect.
+    /// Executes `command` in the named sessions of this shard. Returns the number of sessions on which it had an
+    /// effect.
     pub fn execute(&mut self, UserSessions { user, only }: &UserSessions, command: &AdminCommand) -> usize {
         let found = self.of_user(user, |id| only.is_none_or(|only| only == id));
         found
@@ -63,10 +64,16 @@ impl Sessions {
             .count()
     }
 
-    /// The slots of the open sessions of `user` for which `is_meant` holds.
-    fn of_user(&self, user: &str, is_meant: impl Fn(SessionId) -> bool) -> Vec<u32> {
-        let open = self.state.table.open().filter(|(_, connection)| is_meant(connection.id())).map(|(slot, _)| slot);
-        open.filter(|&slot| self.user(slot).as_deref() == Some(user)).collect()
+    /// The slots of the open sessions of `user` for which `is_meant` holds. Their readers follow the configuration of
+    /// this tick first, which may have other users for their credentials.
+    fn of_user(&mut self, user: &str, is_meant: impl Fn(SessionId) -> bool) -> Vec<u32> {
+        let open = self.state.table.open().filter(|(_, connection)| is_meant(connection.id()));
+        let mut found: Vec<u32> = open.map(|(slot, _)| slot).collect();
+        found.retain(|&slot| {
+            self.follow(slot);
+            self.state.table.is_open(slot) && self.user(slot).as_deref() == Some(user)
+        });
+        found
     }
 
     /// The `limit` sessions with the fullest outboxes, fullest first.

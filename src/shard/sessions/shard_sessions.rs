@@ -124,8 +124,9 @@ impl Sessions {
         !self.following.is_over()
     }
 
-    /// Has the reader of the session in `slot` follow the configuration of this tick. Returns `false` if it did already.
-    fn follow(&mut self, slot: u32) -> bool {
+    /// Has the reader of the session in `slot` follow the configuration of this tick. Returns `false` if it did
+    /// already, or if the session is closing or has no reader.
+    pub(super) fn follow(&mut self, slot: u32) -> bool {
         let generation = self.state.env.generation();
         let Some(reading) = self.readings.get_mut(slot) else { return false };
         if std::mem::replace(&mut reading.generation, generation) == generation || !self.state.table.is_open(slot) {

@@ -134,3 +134,13 @@ fn a_reload_changes_no_member() {
     let members = bench.state().env.hub().presence(&name("h.a")).unwrap();
     assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [None]);
 }
+
+/// An administrator's command finds a user whom only the new configuration knows. (The sessions that had not followed
+/// yet were left out.)
+#[test]
+fn a_command_finds_sessions_by_their_new_user() {
+    let (mut bench, _) = slow_sessions("abx");
+    bench.live.replace(&Config::default());
+    tick(&mut bench);
+    assert_eq!(["b", "x"].map(|user| bench.sessions.close_user(user, None, &[])), [1, 0]);
+}
