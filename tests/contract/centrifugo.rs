@@ -284,7 +284,7 @@ fn history_is_charged_by_its_bytes() {
 }
 
 /// PROTOCOL 7 and 10: a `refresh` costs 1 unit more for each 100 subscriptions, as `auth` does: each is compared with the
-/// new grants. After `connect`, a bucket of 10 units lasts for two of 6 units. (They were compared for nothing.)
+/// new grants. After `connect`, a bucket of 10 units lasts for two of 6 units. (They were compared free of charge.)
 #[test]
 fn a_refresh_is_charged_by_the_subscriptions() {
     let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 10");

@@ -104,7 +104,7 @@ impl Env {
         Some(std::mem::replace(&mut self.config, self.parts.live.load()))
     }
 
-    /// The number of the configuration of this tick. Each reload counts it up.
+    /// The number of the configuration of this tick. Each reload increments it.
     pub fn generation(&self) -> u64 {
         self.generation
     }

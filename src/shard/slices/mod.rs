@@ -11,7 +11,8 @@ use foldhash::HashSet;
 
 use uncharged_work::UnchargedWork;
 
-/// The steps of a tick, each of about a microsecond. The bound keeps live messages from waiting for the long commands of many sessions.
+/// The steps of a tick, each of about a microsecond. The bound keeps live messages from waiting for the long commands of
+/// many sessions.
 const STEPS_PER_TICK: usize = 512;
 
 /// The queue of sessions that wait for their next slice.
@@ -32,7 +33,8 @@ impl Slices {
         self.steps_left = STEPS_PER_TICK;
     }
 
-    /// Whether the session in `slot` may run a slice now: it was taken from the queue, or the queue is empty and the tick has steps left.
+    /// Whether the session in `slot` may run a slice now: it was taken from the queue, or the queue is empty and the tick
+    /// has steps left.
     pub fn may_run_slice(&mut self, slot: u32) -> bool {
         self.current.take_if(|current| *current == slot).is_some() || self.has_steps()
     }
@@ -79,7 +81,8 @@ impl Slices {
 mod tests {
     use super::*;
 
-    /// A tick has a bounded number of steps for all sessions together, and no session runs a second slice before the others.
+    /// A tick has a bounded number of steps for all sessions together, and no session runs a second slice before the
+    /// others.
     #[test]
     fn sessions_run_slices_in_order() {
         const COST: usize = STEPS_PER_TICK / 2;
