@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The address that limits per address count `address` as. An IPv4 address counts by itself, an IPv6 address as its network of 64 bits, because one
-/// host has all addresses of that network.
+/// The address that limits per address count `address` as. An IPv4 address counts by itself, an IPv6 address as its
+/// network of 64 bits, because one host has all addresses of that network.
 pub fn counting_unit(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipv6_is_counted_by_its_64_bits() {
+    fn an_ipv6_address_counts_by_its_64_bit_prefix() {
         let counted = |text: &str| counting_unit(text.parse().unwrap());
         assert_eq!(counted("2001:db8:1:2:3::4"), counted("2001:db8:1:2:ffff::1"));
         assert_ne!(counted("2001:db8:1:2::1"), counted("2001:db8:1:3::1"));

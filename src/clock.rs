@@ -12,8 +12,8 @@ pub struct Timestamp(pub u64);
 /// How long before its clock was made a moment may lie. A message that is restored from disk is older than the clock.
 const BEFORE_START: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// A point on the monotonic clock: the nanoseconds, plus one, since `BEFORE_START` before the clock was made. The one makes the number never
-/// zero, so that an `Option<Moment>` takes no more memory. Every session has several.
+/// A point on the monotonic clock: the nanoseconds, plus one, since `BEFORE_START` before the clock was made. The one
+/// makes the number never zero, so that an `Option<Moment>` takes no more memory. Every session has several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(NonZeroU64);
 
@@ -115,7 +115,7 @@ mod tests {
 
     /// A message that was restored has the age that the wall clock gives it.
     #[test]
-    fn a_moment_may_lie_before_its_clock() {
+    fn a_moment_may_be_before_the_start_of_its_clock() {
         let clock = Clock::by_hand(Timestamp(1_700_000_000_000));
         let hour = Duration::from_secs(3_600);
         let published = clock.moment_of(Timestamp(1_700_000_000_000 - 3_600_000));

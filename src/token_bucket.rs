@@ -82,7 +82,7 @@ mod tests {
     use crate::clock::{Clock, Timestamp};
 
     #[test]
-    fn a_burst_then_the_rate() {
+    fn a_burst_passes_and_then_the_rate() {
         let clock = Clock::by_hand(Timestamp(0));
         let (rate, mut bucket) = (Rate { per_second: 2, burst: 3 }, TokenBucket::new(clock.moment()));
         let taken = |bucket: &mut TokenBucket| (0..10).filter(|_| bucket.take(1, rate, clock.moment())).count();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keys_own_rate_scales_the_burst() {
+    fn the_rate_of_a_key_scales_the_burst() {
         let rate = Rate { per_second: 10, burst: 20 };
         assert_eq!(rate.with_own(Some(5)), Rate { per_second: 5, burst: 10 });
         assert_eq!(rate.with_own(Some(100_000)), Rate { per_second: 100_000, burst: 200_000 });
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn debt_is_paid_before_the_next() {
+    fn debt_is_paid_before_the_next_command() {
         let clock = Clock::by_hand(Timestamp(0));
         let (rate, mut bucket) = (Rate { per_second: 1, burst: 2 }, TokenBucket::new(clock.moment()));
         bucket.charge(4, rate, clock.moment());

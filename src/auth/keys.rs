@@ -25,8 +25,8 @@ pub(super) struct KeySet {
 }
 
 impl KeySet {
-    /// The keys of `settings`. Each key is tried, so that an unusable one is found at the start and not with the first token. An error lists all
-    /// problems.
+    /// The keys of `settings`. Each key is tried, so that an unusable one is found at the start and not with the first
+    /// token. An error lists all problems.
     pub fn new(settings: &config::Auth) -> Result<Self, Vec<Problem>> {
         let everybody = settings.anonymous.clone().unwrap_or_default();
         let common = Common { everybody, authenticated: settings.authenticated.clone() };
@@ -49,13 +49,14 @@ impl KeySet {
         Ok(Self { anonymous, common, require_exp: settings.require_exp, verifying, api })
     }
 
-    /// The first API key that equals `credential`. All keys are compared, each in a time that depends only on its length.
+    /// The first API key that equals `credential`. All keys are compared, each in a time that depends only on its
+    /// length.
     pub fn api_key(&self, credential: &str) -> Option<&Arc<ApiKey>> {
         self.api.iter().fold(None, |found, key| found.or(key.is(credential).then_some(key)))
     }
 
-    /// The keys that may have signed a token with this header (RFC 7515 §4.1), each with the claims that it expects. A `kid` selects among the
-    /// keys that have one.
+    /// The keys that may have signed a token with this header (RFC 7515 §4.1), each with the claims that it expects. A
+    /// `kid` selects among the keys that have one.
     pub fn verifying<'a>(
         &'a self,
         algorithm: &'a str,
@@ -65,7 +66,7 @@ impl KeySet {
     }
 
     /// Whether `key` is in the set, at any place. An RSA key that was moved between PEM and JWKS counts as another key.
-    pub fn still_has(&self, key: &VerifyingKey) -> bool {
+    pub fn contains(&self, key: &VerifyingKey) -> bool {
         self.verifying.iter().any(|(other, _)| other.is_same_key(key))
     }
 

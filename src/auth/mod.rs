@@ -71,7 +71,8 @@ impl Auth {
         self.in_force().anonymous.clone()
     }
 
-    /// Verifies a token or an API key. The grants of everybody, and those of everybody with a user, are added to its own.
+    /// Verifies a token or an API key. The grants of everybody, and those of everybody with a user, are added to its
+    /// own.
     pub fn identify(&self, credential: &str) -> Result<Arc<Identity>, AuthError> {
         check_length(credential)?;
         let in_force = self.in_force();
@@ -96,9 +97,9 @@ impl Auth {
         token::verify_subscription(token, &self.in_force().keys, self.clock.now())
     }
 
-    /// Verifies `identity` again after a reload. A token keeps its own grants while it has not expired and its key is in force. An API key has
-    /// the grants of its entry. The anonymous identity has the anonymous grants, which may be none. An error: the credential is no longer
-    /// valid.
+    /// Verifies `identity` again after a reload. A token keeps its own grants while it has not expired and its key is
+    /// in force. An API key has the grants of its entry. The anonymous identity has the anonymous grants, which may be
+    /// none. An error: the credential is no longer valid.
     pub fn renew(&self, identity: &Identity) -> Result<Arc<Identity>, AuthError> {
         let in_force = self.in_force();
         let keys = &in_force.keys;
@@ -106,7 +107,7 @@ impl Auth {
             Credential::Anonymous => Ok(in_force.anonymous.clone().unwrap_or_else(|| Arc::new(Identity::anonymous(Arc::default())))),
             Credential::ApiKey(key) => key.renewed(keys).map(by_api_key).ok_or_else(|| AuthError::invalid("its API key is gone")),
             Credential::Token { key, own } => {
-                if !keys.still_has(key) {
+                if !keys.contains(key) {
                     return Err(AuthError::invalid("the key that signed it is gone"));
                 }
                 if identity.expires.is_some_and(|expires| expires.saturating_mul(1_000) <= self.clock.now().0) {

@@ -68,10 +68,10 @@ pub fn run() -> ExitCode {
 
 /// The error and its causes. A cause that an earlier text repeats is left out.
 fn told_once(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.contains(&cause) {
-        _ if told.is_empty() => cause,
-        true => told,
-        false => format!("{told}: {cause}"),
+    error.chain().map(ToString::to_string).fold(String::new(), |joined, cause| match joined.contains(&cause) {
+        _ if joined.is_empty() => cause,
+        true => joined,
+        false => format!("{joined}: {cause}"),
     })
 }
 
@@ -146,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn the_arguments_hang_together() {
+    fn the_definition_of_the_arguments_is_valid() {
         Arguments::command().debug_assert();
     }
 
     /// PROTOCOL 8: the contract's command lines are accepted.
     #[test]
-    fn the_contracts_lines_are_taken() {
+    fn the_command_lines_of_the_contract_are_accepted() {
         for line in [
             "belfry serve",
             "belfry serve --config a.toml --listen 127.0.0.1:0 --set limits.sessions=5 --set a.b=c=d --port-file p",
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn contradictory_arguments_are_refused() {
         for line in [
             "belfry",
             "belfry sub",
@@ -193,33 +193,32 @@ mod tests {
         }
     }
 
-    /// An unknown word gives the nearest one.
     #[test]
-    fn a_wrong_word_brings_a_hint() {
+    fn an_unknown_word_is_answered_with_the_nearest() {
         for (line, hint) in [("belfry serv", "serve"), ("belfry sub a --jsn", "--json")] {
-            let told = parse(line).unwrap_err().to_string();
-            assert!(told.contains("similar") && told.contains(hint), "{told}");
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains("similar") && error.contains(hint), "{error}");
         }
     }
 
-    /// A file behind `serve` is a configuration, as other servers take it.
+    /// Other servers accept a configuration file behind `serve`.
     #[test]
-    fn habits_from_other_programs_bring_a_tip() {
+    fn arguments_of_other_programs_are_answered_with_a_tip() {
         for (line, tip) in [
             ("belfry serve belfry.toml", "'--config belfry.toml' names"),
             ("belfry check belfry.toml", "'--config belfry.toml' names"),
             ("belfry version", "belfry --version"),
         ] {
-            let told = with_tip(parse(line).unwrap_err()).to_string();
-            assert!(told.contains("tip: ") && told.contains(tip), "{told}");
+            let error = with_tip(parse(line).unwrap_err()).to_string();
+            assert!(error.contains("tip: ") && error.contains(tip), "{error}");
         }
-        let told = with_tip(parse("belfry pub chat.a 1 belfry.toml").unwrap_err()).to_string();
-        assert!(!told.contains("--config"), "{told}");
+        let error = with_tip(parse("belfry pub chat.a 1 belfry.toml").unwrap_err()).to_string();
+        assert!(!error.contains("--config"), "{error}");
     }
 
     /// The bug: an error of NATS repeated its cause three times.
     #[test]
-    fn causes_that_are_repeated_are_told_once() {
+    fn a_repeated_cause_is_printed_once() {
         let cause = anyhow::anyhow!("refused").context("IO error: refused").context("can't connect: IO error: refused; is it there?");
         assert_eq!(told_once(&cause.context("no cluster")), "no cluster: can't connect: IO error: refused; is it there?");
     }

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_that_goes_is_no_failure() {
+    fn a_closed_output_is_not_a_failure() {
         assert!(is_closed(Err(ErrorKind::BrokenPipe.into())).unwrap());
         assert!(is_closed(Err(ErrorKind::StorageFull.into())).is_err());
         assert!(!is_closed(Ok(())).unwrap());

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_a_token() {
+    fn the_lifetime_of_a_token_is_parsed() {
         assert_eq!(parse_ttl("1h"), Ok(Duration::from_secs(3_600)));
         assert_eq!(parse_ttl("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_ttl("1.5h"), Ok(Duration::from_secs(5_400)));

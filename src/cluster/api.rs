@@ -88,8 +88,8 @@ pub async fn first_and_last(client: &Client, stream: &Stream) -> Result<(u64, u6
     }
 }
 
-/// What the leader says about a stream. `recognizable` is that of the follower. The first and the last number are asked first: messages may be
-/// added between the requests, but the last one does not disappear.
+/// What the leader says about a stream. `recognizable` is that of the follower. The first and the last number are asked
+/// first: messages may be added between the requests, but the last one does not disappear.
 pub async fn stream_info(client: &Client, stream: &Stream, recognizable: Option<RangeInclusive<u64>>) -> Result<StreamInfo, ApiError> {
     let (first, last) = first_and_last(client, stream).await?;
     let what = format!("STREAM.MSG.GET.{}", stream.name);
@@ -110,7 +110,8 @@ pub async fn stream_info(client: &Client, stream: &Stream, recognizable: Option<
     Ok(StreamInfo { first, last, epoch, recognized })
 }
 
-/// The newest message of the stream whose number is in `numbers`. It mostly is the last of them; if not, a binary search finds it.
+/// The newest message of the stream whose number is in `numbers`. It mostly is the last of them; if not, a binary
+/// search finds it.
 async fn newest_message(client: &Client, what: &str, numbers: RangeInclusive<u64>) -> Result<Option<StoredMessage>, ApiError> {
     let (mut least, most) = numbers.into_inner();
     let (mut number, mut above, mut newest) = (most, most + 1, None);
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_to_the_nanosecond() {
+    fn times_are_parsed_to_the_nanosecond() {
         assert_eq!(nanoseconds("2001-09-09T01:46:40.000000123Z"), Some(1_000_000_000_000_000_123));
         assert_eq!((nanoseconds("2001-09-09T03:46:40+02:00"), nanoseconds("")), (Some(1_000_000_000_000_000_000), None));
     }

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_and_answers_are_read_as_they_were_written() {
+    fn requests_and_answers_round_trip() {
         let request = Bytes::from_static(b"session1\n{\"a\":1}\n{}");
         assert_eq!(read_request(&request), Some(("session1".to_owned(), Bytes::from_static(b"{\"a\":1}\n{}"))));
         assert_eq!((read_request(&Bytes::from_static(b"session")), read_answer(b"")), (None, None));

@@ -47,8 +47,8 @@ struct WrittenMember<'a> {
     topic_info: Option<&'a RawValue>,
 }
 
-/// The headers of `publication`, if it needs any. `message_bytes` is the longest payload of a message. The `info` of the publisher's tokens
-/// is left out if it is too long; tags are not.
+/// The headers of `publication`, if it needs any. `message_bytes` is the longest payload of a message. The `info` of
+/// the publisher's tokens is left out if it is too long; tags are not.
 pub fn write(publication: &Publication<'_>, message_bytes: usize) -> Result<Option<HeaderMap>, TooLong> {
     let mut headers = HeaderMap::new();
     if let Some(session) = publication.except {
@@ -146,7 +146,7 @@ mod tests {
 
     /// PROTOCOL 13: all gateways deliver a message with the same publisher and tags.
     #[test]
-    fn extras_are_read_as_they_were_written() {
+    fn extras_round_trip() {
         let went = extra_of("{\"a\" :1.50}", "群\n\"o\"", "\r\n\u{1}");
         let headers = write(&publication(b"1", Some(&went)), 65_536).unwrap();
         assert_eq!(extra(headers.as_ref()), Some(Arc::clone(&went)));
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(super::write(&publication(b"1", None), 65_536).unwrap(), None);
     }
 
-    /// The `info` of a token is left out if it is too long, a tag is not.
+    /// The `info` of a token is left out if it is too long. A tag is not.
     #[test]
     fn extras_are_bounded() {
         let long = format!("\"{}\"", "x".repeat(5_000));

@@ -1,5 +1,5 @@
-//! Publications that the stream has stored and this gateway has not read back yet. The publisher is answered after the gateway has read the
-//! message, so that a publisher with an answer finds its message in the history of this gateway.
+//! Publications that the stream has stored and this gateway has not read back yet. The publisher is answered after the
+//! gateway has read the message, so that a publisher with an answer finds its message in the history of this gateway.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,7 +17,8 @@ pub struct ReadBack {
     cursors: Vec<u64>,
     /// By the index of the stream and the number in the stream.
     waiting: BTreeMap<(usize, u64), Stored>,
-    /// The places of these publications, in the order in which their acknowledgements came. Some were taken out of `waiting` since.
+    /// The places of these publications, in the order in which their acknowledgements came. Some were taken out of
+    /// `waiting` since.
     by_time: VecDeque<(Instant, (usize, u64))>,
     /// How many entries of `by_time` were looked at.
     #[cfg(test)]
@@ -58,8 +59,8 @@ impl ReadBack {
         self.waiting.insert(place, stored)
     }
 
-    /// Removes and returns the publications up to `cursor`, up to which the stream was read. It may be lower than before, because the numbers
-    /// may begin again with a new epoch.
+    /// Removes and returns the publications up to `cursor`, up to which the stream was read. It may be lower than
+    /// before, because the numbers may begin again with a new epoch.
     pub fn read_to(&mut self, stream: usize, cursor: u64) -> Vec<Stored> {
         if self.cursors.len() <= stream {
             self.cursors.resize(stream + 1, 0);
@@ -128,9 +129,9 @@ mod tests {
         assert_eq!(back.len(), 0);
     }
 
-    /// Neither a gateway that lags behind nor a lost stream holds an answer back.
+    /// Neither a gateway that lags behind nor a lost stream delays an answer longer.
     #[test]
-    fn an_answer_does_not_wait_for_ever() {
+    fn an_answer_waits_for_a_bounded_time() {
         let (mut back, now) = (ReadBack::default(), Instant::now());
         assert!(back.hold(0, stored(3, now).0).is_none() && back.hold(0, stored(4, now + WAIT_MAX).0).is_none());
         let overdue: Vec<u64> = back.overdue(now + WAIT_MAX).iter().map(|stored| stored.position.offset.0).collect();
@@ -140,9 +141,9 @@ mod tests {
         assert!(back.read_to(0, 2).is_empty() && back.hold(0, stored(3, now).0).is_none(), "the numbers of a new epoch begin again");
     }
 
-    /// A look for answers that have waited too long looks at those, and not at all that wait. (It looked at all, ten times a second.)
+    /// The bug: each check examined all waiting answers, ten times a second.
     #[test]
-    fn a_look_does_not_walk_all_that_waits() {
+    fn a_check_for_overdue_answers_examines_only_those() {
         const WAITING: u64 = 4_096;
         let (mut back, now) = (ReadBack::default(), Instant::now());
         (1..=WAITING).for_each(|number| assert!(back.hold(0, stored(number, now + Duration::from_millis(number)).0).is_none()));
@@ -150,6 +151,6 @@ mod tests {
         assert_eq!(back.looks, 4);
         assert_eq!(back.read_to(0, WAITING - 1).len() as u64, WAITING - 4);
         assert!(back.overdue(now + WAIT_MAX).is_empty());
-        assert_eq!((back.len(), back.by_time.len()), (1, 1), "what was answered is forgotten");
+        assert_eq!((back.len(), back.by_time.len()), (1, 1), "answered publications are forgotten");
     }
 }

@@ -1,4 +1,5 @@
-//! The task that reads one stream: it has a connection of its own, makes one consumer after the other, and applies their messages to the hub.
+//! The task that reads one stream: it has a connection of its own, makes one consumer after the other, and applies
+//! their messages to the hub.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,11 +26,11 @@ use crate::topic_name::TopicName;
 
 /// The longest time without a message or a heartbeat. After it, two heartbeats were missed and the consumer is lost.
 const SILENCE_MAX: Duration = Duration::from_millis(1_300);
-/// The longest time without an epoch message. After it, the stream may be another one: the consumer of a stream that was emptied brings only
-/// heartbeats.
+/// The longest time without an epoch message. After it, the stream may be another one: the consumer of a stream that
+/// was emptied brings only heartbeats.
 const EPOCH_SILENCE_MAX: Duration = Duration::from_secs(6);
-/// The epoch is published again this long after the last epoch message, plus a random part of `EPOCH_JITTER`, so that one of the gateways
-/// comes first.
+/// The epoch is published again this long after the last epoch message, plus a random part of `EPOCH_JITTER`, so that
+/// one of the gateways comes first.
 const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
 const EPOCH_JITTER: Duration = Duration::from_millis(200);
 /// The time between two checks of the times above.
@@ -102,7 +103,8 @@ struct Delivery {
 impl Delivery {
     fn of(message: &Message) -> Option<Self> {
         let tokens: Vec<&str> = message.reply.as_ref()?.as_str().split('.').collect();
-        // The newer form has two more tokens before the stream (the domain and the account's hash), and one more at the end.
+        // The newer form has two more tokens before the stream (the domain and the account's hash), and one more at the
+        // end.
         let first = if tokens.len() == 9 { 5 } else { 7 };
         let number = |index: usize| tokens.get(first + index)?.parse().ok();
         Some(Self { sequence: number(0)?, consumer_sequence: number(1)?, nanoseconds: number(2)?, pending: number(3)? })
@@ -128,7 +130,7 @@ impl StreamReader {
             if matches!(lost, ConsumerLost::Broken(Broken::PushedOut)) {
                 self.load_reason = ClusterLoad::Hole;
             }
-            self.state.set_standing();
+            self.state.lose_consumer();
             self.context.publisher.stream_lost(&self.state);
             let stream = &self.state.settings.name;
             tracing::warn!(stream, cursor = self.follower.cursor(), reason = %lost, "the stream is not followed for now");
@@ -183,8 +185,8 @@ impl StreamReader {
         }
     }
 
-    /// Applies a changed configuration of the stream to the servers. Returns whether the servers were asked for something. If they fail, the
-    /// next reload or an operator has to change the stream.
+    /// Applies a changed configuration of the stream to the servers. Returns whether the servers were asked for
+    /// something. If they fail, the next reload or an operator has to change the stream.
     async fn follow_settings(&mut self) -> bool {
         let generation = self.context.live.generation();
         if generation == self.generation {
@@ -203,8 +205,8 @@ impl StreamReader {
         true
     }
 
-    /// Asks the leader where to start, and gives the stream an epoch if it needs one. Returns the number of the first message, and a load if the
-    /// stream has to be read as a whole.
+    /// Asks the leader where to start, and gives the stream an epoch if it needs one. Returns the number of the first
+    /// message, and a load if the stream has to be read as a whole.
     async fn find_start(&mut self) -> Result<(u64, Option<Loading>), ConsumerLost> {
         let config = self.context.live.load();
         let message_bytes = config.limits.message_bytes;
@@ -242,8 +244,8 @@ impl StreamReader {
         }
     }
 
-    /// Publishes an epoch message on condition that the newest one has the number `expected`. Without the condition, an old epoch could come
-    /// into a stream that was emptied, and old positions would name new messages.
+    /// Publishes an epoch message on condition that the newest one has the number `expected`. Without the condition, an
+    /// old epoch could come into a stream that was emptied, and old positions would name new messages.
     async fn publish_epoch(&self, epoch: Epoch, expected: u64) -> Result<(), ConsumerLost> {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
@@ -252,7 +254,8 @@ impl StreamReader {
         published.map_err(|error| ConsumerLost::Client(error.to_string()))
     }
 
-    /// Makes a consumer from the number `start` on. It delivers to the literal name of an inbox, because a wildcard would not make it active.
+    /// Makes a consumer from the number `start` on. It delivers to the literal name of an inbox, because a wildcard
+    /// would not make it active.
     async fn consume(&self, start: u64) -> Result<Subscriber, ConsumerLost> {
         let inbox = self.client.new_inbox();
         let subscriber = self.client.subscribe(inbox.clone()).await.map_err(|error| ConsumerLost::Client(error.to_string()))?;
@@ -365,7 +368,8 @@ impl StreamReader {
         let (stream, topics) = (&self.state.settings.name, logs.len());
         self.context.hub.begin_stream(&self.state.settings.pattern, &life, logs).await;
         self.context.metrics.count(self.load_reason, 1);
-        // This comes before anything is published in the new epoch, whose numbers may be lower than those of the epoch before.
+        // This comes before anything is published in the new epoch, whose numbers may be lower than those of the epoch
+        // before.
         self.context.publisher.read_to(&self.state, self.follower.cursor());
         self.state.set_live(life.epoch());
         tracing::info!(stream, epoch = %life.epoch(), cursor = self.follower.cursor(), topics, "the stream is followed");

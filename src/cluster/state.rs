@@ -68,7 +68,7 @@ impl StreamState {
     }
 
     /// The consumer is lost. A stream that was never live is cold again.
-    pub fn set_standing(&self) {
+    pub fn lose_consumer(&self) {
         let ever_live = !matches!(self.state(), ClusterState::Cold | ClusterState::Loading);
         self.enter(if ever_live { ClusterState::Standing } else { ClusterState::Cold }, None);
     }

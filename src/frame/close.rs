@@ -8,7 +8,8 @@ use super::violation::Violation;
 /// The length of the code at the front of the payload, in bytes.
 const CODE_BYTES: usize = 2;
 
-/// A whole Close frame. The reason is cut to at most 123 bytes at the boundary of a character. Without a `code` the payload is empty.
+/// A whole Close frame. The reason is cut to at most 123 bytes at the boundary of a character. Without a `code` the
+/// payload is empty.
 pub fn close_frame(code: Option<u16>, reason: &str) -> Vec<u8> {
     let Some(code) = code else { return control_frame(OpCode::Close, &[]) };
     let mut end = reason.len().min(CONTROL_BYTES_MAX - CODE_BYTES);
@@ -34,7 +35,8 @@ pub(super) fn read_close(payload: &[u8]) -> Result<Option<(u16, &str)>, Violatio
     Ok(Some((code, reason)))
 }
 
-/// Whether a client may send `code` (RFC 6455 §7.4). 1004 to 1006 and 1015 may not be sent. Unassigned codes below 3000 are refused.
+/// Whether a client may send `code` (RFC 6455 §7.4). 1004 to 1006 and 1015 may not be sent. Unassigned codes below 3000
+/// are refused.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
@@ -55,9 +57,9 @@ mod tests {
         }
     }
 
-    /// RFC 6455 §5.5.1: nothing, or two bytes and UTF-8.
+    /// RFC 6455 §5.5.1: the text is UTF-8.
     #[test]
-    fn a_payload_is_nothing_or_a_code_with_text() {
+    fn a_close_payload_is_empty_or_a_code_with_text() {
         assert_eq!(read_close(b""), Ok(None));
         assert_eq!(read_close(b"\x03").unwrap_err().code, CloseCode::Protocol);
         assert_eq!(read_close(b"\x03\xe8bye"), Ok(Some((1000, "bye"))));

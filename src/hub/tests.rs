@@ -13,12 +13,12 @@ use crate::config::{Config, Sources};
 use crate::metrics::PublishSource;
 
 #[derive(Default)]
-struct Remembered {
+struct RecordingOutlet {
     messages: Mutex<Vec<Message>>,
     changes: Mutex<Vec<Arc<PresenceChange>>>,
 }
 
-impl Outlet for Remembered {
+impl Outlet for RecordingOutlet {
     fn has_room(&self, _: &Waker) -> bool {
         true
     }
@@ -32,7 +32,7 @@ impl Outlet for Remembered {
     }
 }
 
-impl Remembered {
+impl RecordingOutlet {
     fn offsets(&self) -> Vec<u64> {
         self.messages.lock().iter().map(|message| message.position.offset.0).collect()
     }
@@ -41,7 +41,7 @@ impl Remembered {
 struct Fixture {
     hub: Arc<Hub>,
     clock: Clock,
-    outlet: Arc<Remembered>,
+    outlet: Arc<RecordingOutlet>,
     id: OutletId,
 }
 
@@ -50,7 +50,7 @@ fn fixture(settings: &[(&str, &str)]) -> Fixture {
     let config = Config::load(&Sources { settings, ..Sources::default() }).unwrap();
     let (clock, metrics) = (Clock::by_hand(Timestamp(1_000)), Arc::new(Metrics::new()));
     let hub = Hub::new(Arc::new(Live::new(&config, &metrics)), metrics, clock.clone());
-    let outlet = Arc::<Remembered>::default();
+    let outlet = Arc::<RecordingOutlet>::default();
     let id = hub.attach(Arc::clone(&outlet) as Arc<dyn Outlet>);
     Fixture { hub, clock, outlet, id }
 }
@@ -93,7 +93,7 @@ impl Fixture {
     }
 }
 
-/// PROTOCOL 1: offsets are 1, 2, 3 … per topic, without holes.
+/// PROTOCOL 1: the offsets of a topic are 1, 2, 3 … without holes.
 #[test]
 fn offsets_count_per_topic() {
     let fixture = fixture(&[]);
@@ -103,46 +103,47 @@ fn offsets_count_per_topic() {
 
 /// PROTOCOL 3: every case of `since`.
 #[test]
-fn since_is_kept_or_said_to_be_lost() {
+fn since_is_recovered_if_the_history_reaches_back() {
     let fixture = fixture(&[]);
     for _ in 0..150 {
         fixture.publish("chat.a", "x"); // history = 100, so 51 is the first that is left
     }
     let epoch = fixture.hub.topic(&name("chat.a")).unwrap().position.epoch;
-    let asked = |epoch: &str, offset| {
+    let started = |epoch: &str, offset| {
         let start = fixture.start("chat.a", Some((epoch, offset)), Some(2));
         (start.recovered, start.replay_from.map(|offset| offset.0))
     };
-    assert_eq!(asked(epoch.as_str(), 149), (Some(true), Some(150)));
-    assert_eq!(asked(epoch.as_str(), 150), (Some(true), None), "nothing was missed");
-    assert_eq!(asked(epoch.as_str(), 50), (Some(true), Some(51)), "history just reaches back");
-    assert_eq!(asked(epoch.as_str(), 49), (Some(false), Some(149)), "history no longer reaches back: as with `last`");
-    assert_eq!(asked("another1", 149), (Some(false), Some(149)), "another epoch");
-    assert_eq!(asked(epoch.as_str(), 151), (Some(false), Some(149)), "the offset lies ahead");
+    assert_eq!(started(epoch.as_str(), 149), (Some(true), Some(150)));
+    assert_eq!(started(epoch.as_str(), 150), (Some(true), None), "nothing was missed");
+    assert_eq!(started(epoch.as_str(), 50), (Some(true), Some(51)), "history just reaches back");
+    assert_eq!(started(epoch.as_str(), 49), (Some(false), Some(149)), "history no longer reaches back: as with `last`");
+    assert_eq!(started("another1", 149), (Some(false), Some(149)), "another epoch");
+    assert_eq!(started(epoch.as_str(), 151), (Some(false), Some(149)), "past the newest offset");
 }
 
-/// PROTOCOL 2: a topic lives from its first use until it has no named subscriber and no history left; then it is gone within 5 s.
+/// PROTOCOL 2: a topic exists from its first use until it has neither a named subscriber nor a history.
 #[test]
-fn a_topic_that_nobody_needs_is_gone_within_5_s() {
+fn an_unused_topic_is_removed_within_5_s() {
     let fixture = fixture(&[("topics", r#"[{ match = "short.>", history = 5, history_ttl = "1m" }]"#)]);
     fixture.publish("plain.a", "x");
     fixture.publish("short.a", "x");
     let subscriber = member();
     fixture.hub.subscribe(&name("plain.b"), fixture.id, &subscriber, None, ReplayRequest::default()).unwrap();
     fixture.upkeep(Duration::from_secs(5));
-    let alive = |topic: &str| fixture.hub.topic(&name(topic)).is_some();
-    assert_eq!([alive("plain.a"), alive("short.a"), alive("plain.b")], [false, true, true]);
+    let exists = |topic: &str| fixture.hub.topic(&name(topic)).is_some();
+    assert_eq!([exists("plain.a"), exists("short.a"), exists("plain.b")], [false, true, true]);
     fixture.upkeep(Duration::from_secs(60));
     fixture.upkeep(Duration::from_secs(5));
-    assert_eq!([alive("short.a"), alive("plain.b")], [false, true]);
+    assert_eq!([exists("short.a"), exists("plain.b")], [false, true]);
     fixture.hub.unsubscribe(&name("plain.b"), fixture.id, subscriber.session);
     fixture.upkeep(Duration::from_secs(5));
-    assert!(!alive("plain.b"));
+    assert!(!exists("plain.b"));
 }
 
-/// PROTOCOL 7: beyond `history_bytes`, the oldest messages of the topics that were published to longest ago are removed. Epochs stay.
+/// PROTOCOL 7: past `history_bytes`, the oldest messages of the topics without a publish for the longest time are
+/// removed. Epochs stay.
 #[test]
-fn histories_are_trimmed_from_the_topic_published_to_longest_ago() {
+fn histories_are_trimmed_from_the_least_recently_published_topic() {
     let fixture = fixture(&[("limits.history_bytes", "2000")]);
     let old = fixture.publish("chat.old", "x");
     fixture.clock.advance(Duration::from_secs(1));
@@ -151,13 +152,13 @@ fn histories_are_trimmed_from_the_topic_published_to_longest_ago() {
     }
     let kept = |topic: &str| fixture.hub.history(&name(topic), None, 1_000).unwrap().messages.len();
     assert_eq!(kept("chat.old"), 0);
-    assert_eq!(kept("chat.new"), 15, "no more was freed than had to be");
+    assert_eq!(kept("chat.new"), 15, "only the bytes past the bound are freed");
     assert_eq!(fixture.hub.topic(&name("chat.old")).unwrap().position, old);
 }
 
-/// Each publisher frees only the bytes beyond the bound at its moment: 16 concurrent publishers do not empty the histories.
+/// Each of 16 publishers frees only the bytes that are past the bound at its moment.
 #[test]
-fn publishers_at_once_do_not_empty_the_histories() {
+fn concurrent_publishers_do_not_empty_the_histories() {
     let fixture = fixture(&[("limits.history_bytes", "40000"), ("topics", r#"[{ match = ">", history = 1000 }]"#)]);
     (0..320).for_each(|message| _ = fixture.publish(&format!("chat.t{}", message % 50), "x"));
     let publish = &|thread| {
@@ -170,15 +171,16 @@ fn publishers_at_once_do_not_empty_the_histories() {
     std::thread::scope(|scope| (0..16).for_each(|thread| _ = scope.spawn(move || publish(thread))));
 }
 
-/// An engine with a stream for every topic. It accepts every publication and answers none, unless it refuses all or is full.
+/// An engine with a stream for every topic. It accepts every publication and answers none, unless it refuses all or is
+/// full.
 #[derive(Default)]
-struct Silent {
+struct StubEngine {
     refuses: bool,
     is_full: bool,
     forgotten: Mutex<usize>,
 }
 
-impl Engine for Silent {
+impl Engine for StubEngine {
     fn accepts(&self, _: &TopicName) -> Option<bool> {
         Some(!self.refuses)
     }
@@ -195,39 +197,40 @@ impl Engine for Silent {
     fn when_room(&self, _: &Waker) {}
 }
 
-/// PROTOCOL 7: `topics_per_address` bounds the living topics that one payer has made by publishing and subscribing. Other payers are not
-/// affected.
+/// PROTOCOL 7: `topics_per_address` bounds the existing topics that one payer has made by publishing and subscribing.
+/// Other payers are not affected.
 #[test]
-fn a_payer_has_its_share_of_topics() {
-    expect_shares(&fixture(&[("limits.topics_per_address", "2")]));
+fn the_topics_of_a_payer_are_bounded() {
+    expect_bounded_topics(&fixture(&[("limits.topics_per_address", "2")]));
 }
 
-/// PROTOCOL 13: the limits are those of the gateway that is asked. (A publish to a stream's topic made a topic without a payer.)
+/// PROTOCOL 13: the limits are those of the gateway that receives the publish. The bug: a publish to a stream's topic
+/// made a topic without a payer.
 #[test]
-fn a_payer_has_its_share_of_a_streams_topics() {
+fn topics_of_a_stream_count_for_their_payer() {
     let fixture = fixture(&[("limits.topics_per_address", "2")]);
     fixture.hub.follow_stream(&Pattern::parse("plain.>").unwrap());
-    fixture.hub.set_engine(Arc::new(Silent::default()));
-    expect_shares(&fixture);
+    fixture.hub.set_engine(Arc::new(StubEngine::default()));
+    expect_bounded_topics(&fixture);
 }
 
-/// A publication that the engine refuses makes no topic. (It made one, which was charged to its payer and evicted another.)
+/// The bug: a publication that the engine refused made a topic, which was charged to its payer and evicted another.
 #[test]
-fn a_refused_publication_makes_no_topic() {
+fn a_publication_that_the_engine_refuses_makes_no_topic() {
     let fixture = fixture(&[("limits.topics", "1")]);
     fixture.publish("chat.a", "x");
     fixture.clock.advance(Duration::from_secs(2));
     fixture.hub.follow_stream(&Pattern::parse("chat.>").unwrap());
-    fixture.hub.set_engine(Arc::new(Silent { refuses: true, ..Silent::default() }));
+    fixture.hub.set_engine(Arc::new(StubEngine { refuses: true, ..StubEngine::default() }));
     let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
     assert_eq!(fixture.refusal("chat.b", &publication), Some(PublishError::Unavailable("")));
     assert_eq!(fixture.topics(), ["chat.a"]);
 }
 
-/// A publisher that waits for room in the engine and goes is forgotten there. (The engine woke it, and kept room for it.)
+/// The bug: the engine kept room for a publisher that had been dropped while it waited, and woke it.
 #[test]
-fn the_engine_forgets_a_publisher_that_goes() {
-    let (fixture, engine) = (fixture(&[]), Arc::new(Silent { is_full: true, ..Silent::default() }));
+fn the_engine_forgets_a_dropped_publisher() {
+    let (fixture, engine) = (fixture(&[]), Arc::new(StubEngine { is_full: true, ..StubEngine::default() }));
     fixture.hub.set_engine(Arc::clone(&engine) as Arc<dyn Engine>);
     let topic = name("chat.a");
     let mut submitting = Box::pin(fixture.hub.submit(&topic, Publication::new(b"1", PayloadKind::Json, PublishSource::Http)));
@@ -237,7 +240,7 @@ fn the_engine_forgets_a_publisher_that_goes() {
     assert_eq!(*engine.forgotten.lock(), 1);
 }
 
-fn expect_shares(fixture: &Fixture) {
+fn expect_bounded_topics(fixture: &Fixture) {
     let payers = ["192.0.2.1", "192.0.2.2"].map(|address| Payer::of_address(address.parse().unwrap()));
     let publish = |topic: &str, payer| {
         let publication = Publication { payer: Some(payer), ..Publication::new(b"1", PayloadKind::Json, PublishSource::Session) };
@@ -248,15 +251,19 @@ fn expect_shares(fixture: &Fixture) {
     assert_eq!((publish("plain.a", &payers[0]), subscribe("plain.b", &payers[0])), (None, None));
     let refused = Some(PublishError::NotMade(NotMade::TopicsOfPayerFull));
     assert_eq!((publish("plain.c", &payers[0]), subscribe("plain.c", &payers[0])), (refused.clone(), refused));
-    assert_eq!((publish("plain.a", &payers[0]), publish("plain.c", &payers[1])), (None, None), "a topic that lives; another payer");
-    assert_eq!(publish("plain.c", &payers[0]), None, "another's topic");
+    assert_eq!((publish("plain.a", &payers[0]), publish("plain.c", &payers[1])), (None, None), "an existing topic; another payer");
+    assert_eq!(publish("plain.c", &payers[0]), None, "a topic of another payer");
     fixture.upkeep(Duration::from_secs(5));
-    assert_eq!((publish("plain.d", &payers[0]), publish("plain.a", &payers[1])), (None, None), "plain.a was gone, and its place free");
+    assert_eq!(
+        (publish("plain.d", &payers[0]), publish("plain.a", &payers[1])),
+        (None, None),
+        "plain.a was removed, and its place is free"
+    );
 }
 
-/// The orders of eviction have exactly the topics that can be evicted, so a search skips none.
+/// So a search for a topic to evict skips none.
 #[test]
-fn the_orders_have_only_topics_that_can_be_evicted() {
+fn the_eviction_orders_have_exactly_the_evictable_topics() {
     let fixture = fixture(&[]);
     for number in 0..1_000 {
         fixture.start(&format!("chat.named{number}"), None, None);
@@ -288,9 +295,9 @@ fn topics_with_a_history_or_a_feed_are_evicted_last() {
     assert_eq!(fixture.topics(), ["fed.b", "plain.e", "plain.f", "plain.g"], "the oldest of those with a history or a feed");
 }
 
-/// With many patterns, a message visits only as many nodes as are needed to find all outlets.
+/// A publish to a topic that 1,024 patterns match visits 11 nodes. All outlets are found by then.
 #[test]
-fn names_among_many_patterns_cost_no_product() {
+fn a_publish_visits_few_nodes_among_many_patterns() {
     let fixture = fixture(&[]);
     for number in 0..1 << 10 {
         let tokens: Vec<&str> = (0..10).map(|bit| if number >> bit & 1 == 0 { "a" } else { "*" }).collect();
@@ -303,9 +310,9 @@ fn names_among_many_patterns_cost_no_product() {
     assert_eq!(fixture.outlet.offsets(), [1], "one outlet, once");
 }
 
-/// A scrape has the values of its moment.
+/// Gauges are computed at the scrape.
 #[test]
-fn gauges_are_true_when_they_are_read() {
+fn gauges_have_the_values_of_the_scrape() {
     let fixture = fixture(&[]);
     for number in 0..3 {
         fixture.publish(&format!("chat.{number}"), "x");
@@ -315,7 +322,8 @@ fn gauges_are_true_when_they_are_read() {
     }
 }
 
-/// PROTOCOL 7: beyond `topics`, the least recently used topic without named subscribers is evicted. If there is none, publishing is refused.
+/// PROTOCOL 7: past `topics`, the least recently used topic without named subscribers is evicted. If there is none,
+/// publishing is refused.
 #[test]
 fn the_least_recently_used_topic_is_evicted() {
     let fixture = fixture(&[("limits.topics", "2")]);
@@ -330,9 +338,9 @@ fn the_least_recently_used_topic_is_evicted() {
     assert_eq!(fixture.refusal("chat.d", &publication), Some(PublishError::NotMade(NotMade::TopicsFull)));
 }
 
-/// A pattern matches existing and later topics. Its outlet gets each message once.
+/// The outlet of a pattern gets each message once.
 #[test]
-fn a_pattern_hears_old_and_new_topics() {
+fn a_pattern_matches_existing_and_later_topics() {
     let fixture = fixture(&[]);
     fixture.publish("chat.old", "x");
     let pattern = Pattern::parse("chat.*").unwrap();
@@ -344,12 +352,12 @@ fn a_pattern_hears_old_and_new_topics() {
     fixture.hub.unsubscribe_pattern(&pattern, fixture.id);
     fixture.publish("chat.new", "x");
     fixture.publish("chat.old", "x");
-    assert_eq!(fixture.outlet.offsets(), [2, 1, 3], "the one by name goes on");
+    assert_eq!(fixture.outlet.offsets(), [2, 1, 3], "the named subscription stays");
 }
 
-/// PROTOCOL 3: outlets are told of joins and leaves. A member that subscribes again does not join twice.
+/// PROTOCOL 3: outlets get joins and leaves. A member that subscribes again does not join twice.
 #[test]
-fn presence_tells_of_members_once() {
+fn a_member_joins_and_leaves_once() {
     let fixture = fixture(&[]);
     let subscriber = member();
     fixture.hub.subscribe(&name("chat.a"), fixture.id, &subscriber, None, ReplayRequest::default()).unwrap();
@@ -361,9 +369,9 @@ fn presence_tells_of_members_once() {
     assert_eq!(fixture.hub.presence(&name("quotes.a")), Err(Disabled::Presence));
 }
 
-/// With publishers on several threads, an outlet gets the offsets of a topic in order and without holes.
+/// With publishers on several threads, the offsets of a topic have no holes.
 #[test]
-fn outlets_hear_offsets_in_order() {
+fn outlets_get_offsets_in_order() {
     let fixture = fixture(&[]);
     fixture.start("chat.a", None, None);
     let publish = || (0..500).for_each(|_| _ = fixture.publish("chat.a", "x"));
@@ -371,24 +379,24 @@ fn outlets_hear_offsets_in_order() {
     assert_eq!(fixture.outlet.offsets(), (1..=2_000).collect::<Vec<u64>>());
 }
 
-/// A hub continues the topics that were taken out of another: positions, histories and ages, without the audience. A use of the old topic
-/// begins a new life, so that no offset is assigned twice.
+/// A hub restores positions, histories and ages, and no subscribers. A use of the exported topic begins a new epoch, so
+/// that no offset is assigned twice.
 #[test]
-fn a_topic_that_is_taken_out_goes_on_elsewhere() {
+fn an_exported_topic_is_restored_by_another_hub() {
     let rules = [("topics", "[{ match = \"chat.>\", history = 2, history_ttl = \"10s\" }]")];
     let (one, other) = (fixture(&rules), fixture(&rules));
     let topic = name("chat.a");
     ["1", "2", "3"].into_iter().for_each(|payload| _ = one.publish("chat.a", payload));
     let newest = one.publish("plain.b", "x");
     one.clock.advance(Duration::from_secs(4));
-    other.clock.advance(Duration::from_secs(8)); // four seconds go by without any gateway
-    let taken: Vec<TopicState> = one.hub.export().collect();
+    other.clock.advance(Duration::from_secs(8)); // four seconds pass between the export and the restore
+    let exported: Vec<TopicState> = one.hub.export().collect();
     assert_eq!(
-        taken.iter().map(|state| (state.name.as_str(), state.messages.len())).collect::<BTreeMap<_, _>>(),
+        exported.iter().map(|state| (state.name.as_str(), state.messages.len())).collect::<BTreeMap<_, _>>(),
         [("chat.a", 2), ("plain.b", 0)].into()
     );
-    assert_ne!(one.publish("plain.b", "x").epoch, newest.epoch, "a new life");
-    for state in taken {
+    assert_ne!(one.publish("plain.b", "x").epoch, newest.epoch, "a new epoch");
+    for state in exported {
         assert!(other.hub.restore(state, Duration::from_secs(60)));
     }
     let page = other.hub.history(&topic, None, 10).unwrap();
@@ -397,8 +405,8 @@ fn a_topic_that_is_taken_out_goes_on_elsewhere() {
     other.clock.advance(Duration::from_secs(3)); // 11 s old now
     other.hub.upkeep();
     assert!(other.hub.history(&topic, None, 10).unwrap().messages.is_empty());
-    assert_eq!(other.hub.topic(&topic).unwrap().position.offset, Offset(3), "held for its subscribers");
+    assert_eq!(other.hub.topic(&topic).unwrap().position.offset, Offset(3), "kept for subscribers that return");
     other.clock.advance(Duration::from_secs(70));
     while other.hub.upkeep() {}
-    assert!(other.hub.topic(&topic).is_none(), "nobody came");
+    assert!(other.hub.topic(&topic).is_none(), "no subscriber returned");
 }

@@ -71,7 +71,7 @@ fn value(metrics: &Metrics, series: &str) -> String {
 }
 
 #[test]
-fn every_name_of_the_contract_is_there_with_help_and_type() {
+fn every_metric_of_the_contract_has_help_and_type() {
     let metrics = Arc::new(Metrics::new());
     metrics.published(metrics.rule("quotes.>"), PublishSource::Feed);
     metrics.set_shard_inbox(1, 5);
@@ -88,8 +88,8 @@ fn every_name_of_the_contract_is_there_with_help_and_type() {
         };
         assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} is no {kind}");
     }
-    let told = text.lines().filter(|line| line.starts_with("# TYPE belfry_")).count();
-    assert_eq!(told, NAMES.iter().filter(|name| !name.starts_with("process_")).count(), "a metric is not in the list");
+    let types = text.lines().filter(|line| line.starts_with("# TYPE belfry_")).count();
+    assert_eq!(types, NAMES.iter().filter(|name| !name.starts_with("process_")).count(), "a metric is not in the list");
     assert_eq!(value(&metrics, r#"belfry_messages_published_total{rule="quotes.>",source="feed"}"#), "1");
     assert_eq!(value(&metrics, r#"belfry_shard_inbox_messages{shard="0"}"#), "0");
     assert_eq!(value(&metrics, r#"belfry_limit_hits_total{limit="outbox_total_bytes"}"#), "0");
@@ -97,7 +97,7 @@ fn every_name_of_the_contract_is_there_with_help_and_type() {
 }
 
 #[test]
-fn a_hand_over_adds_what_was_counted_and_starts_over() {
+fn a_hand_over_adds_the_counts_once() {
     let metrics = Arc::new(Metrics::new());
     let mut tally = Tally::new(Arc::clone(&metrics));
     let (quotes, chat) = (metrics.rule("tally.quotes.>"), metrics.rule("tally.chat.>"));
@@ -128,18 +128,18 @@ fn a_hand_over_adds_what_was_counted_and_starts_over() {
     assert_eq!(metrics.totals().outbox_bytes, 0);
 }
 
-/// Two gateways in one process have separate counts.
+/// Two gateways in one process have one registry each.
 #[test]
-fn a_registry_is_its_own() {
-    let (here, there) = (Metrics::new(), Metrics::new());
-    here.limit_hit(LimitKey::Fds);
-    assert_eq!(value(&here, r#"belfry_limit_hits_total{limit="fds"}"#), "1");
-    assert_eq!(value(&there, r#"belfry_limit_hits_total{limit="fds"}"#), "0");
+fn registries_have_separate_counts() {
+    let (one, other) = (Metrics::new(), Metrics::new());
+    one.limit_hit(LimitKey::Fds);
+    assert_eq!(value(&one, r#"belfry_limit_hits_total{limit="fds"}"#), "1");
+    assert_eq!(value(&other, r#"belfry_limit_hits_total{limit="fds"}"#), "0");
 }
 
 /// A rule keeps its series through reloads, and no two rules share one. The bug: beyond 65,535 labels they did.
 #[test]
-fn a_label_has_one_index_and_an_index_one_label() {
+fn labels_and_indices_are_one_to_one() {
     let metrics = Metrics::new();
     let first: Vec<_> = (0..70_000).map(|number| metrics.rule(&format!("room{number}.>"))).collect();
     assert_eq!(metrics.rule("room69999.>"), first[69_999]);

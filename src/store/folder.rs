@@ -125,9 +125,9 @@ mod tests {
         folder.write(std::iter::empty(), Timestamp(1)).unwrap()
     }
 
-    /// The topics of a clean stop are taken once. A later start, after a crash, finds none.
+    /// The first start after a clean stop reads the topics. A later start, after a crash, finds none.
     #[test]
-    fn what_was_written_is_taken_once() {
+    fn the_stored_topics_are_read_once() {
         let path = tempfile::tempdir().unwrap();
         let folder = Folder::open(path.path()).unwrap();
         let written = write(&folder);
@@ -135,9 +135,9 @@ mod tests {
         assert_eq!(folder.take(drop).unwrap(), None);
     }
 
-    /// A damaged file is reported once, and renamed.
+    /// It is reported once.
     #[test]
-    fn a_damaged_file_is_kept_aside() {
+    fn a_damaged_file_is_renamed() {
         let path = tempfile::tempdir().unwrap();
         let folder = Folder::open(path.path()).unwrap();
         write(&folder);
@@ -149,7 +149,7 @@ mod tests {
 
     /// A second gateway can't lock the folder. Otherwise it would assign the same offsets again.
     #[test]
-    fn a_folder_has_one_gateway() {
+    fn a_folder_is_locked_by_one_gateway() {
         let path = tempfile::tempdir().unwrap();
         let first = Folder::open(path.path()).unwrap();
         assert!(matches!(Folder::open(path.path()), Err(FolderError::Taken { .. })));
@@ -158,9 +158,9 @@ mod tests {
         Folder::open(path.path()).unwrap();
     }
 
-    /// After a failed write there is no file: neither a part of the new one nor the one before.
+    /// Neither a part of the new file nor the file before it is left.
     #[test]
-    fn a_write_that_fails_leaves_nothing() {
+    fn a_failed_write_leaves_no_file() {
         let path = tempfile::tempdir().unwrap();
         let folder = Folder::open(path.path()).unwrap();
         fs::create_dir(path.path().join(TOPICS_UNFINISHED)).unwrap();

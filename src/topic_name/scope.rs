@@ -11,9 +11,10 @@ use super::tokens::{covers, overlap, shape_of};
 /// The text in a grant that stands for the session's user.
 const USER: &str = "{user}";
 
-/// What a rule or a grant covers: a [`Pattern`], or one whose first token is a namespace. A namespace is a prefix that ends with
-/// `:` and a wildcard: `chat:*` is one token that begins with `chat:` and is longer, `chat:>` is that with any tokens behind it.
-/// No session subscribes to a namespace.
+/// What a rule or a grant covers: a [`Pattern`], or one whose first token is a namespace. A namespace is a prefix that
+/// ends with
+/// `:` and a wildcard: `chat:*` is one token that begins with `chat:` and is longer, `chat:>` is that with any tokens
+/// behind it. No session subscribes to a namespace.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope(Arc<str>);
 
@@ -56,8 +57,9 @@ impl Scope {
         self.0.contains(USER)
     }
 
-    /// What it covers for `user`, in a grant: `{user}` is replaced. `None` without a user, and where the user is no token or the
-    /// result no scope. A user can't spell a `$` at the beginning either, which only the grant itself may name.
+    /// What it covers for `user`, in a grant: `{user}` is replaced. `None` without a user, and where the user is no
+    /// token or the result no scope. A user can't spell a `$` at the beginning either, which only the grant itself may
+    /// name.
     pub fn for_user(&self, user: Option<&str>) -> Option<Self> {
         if !self.names_user() {
             return Some(self.clone());
@@ -103,9 +105,10 @@ mod tests {
         TopicName::parse(text).unwrap()
     }
 
-    /// PROTOCOL 2: `chat:*` is one token that goes on behind `chat:`, `chat:>` that with any tokens behind it.
+    /// PROTOCOL 2: `chat:*` matches one token that continues after `chat:`. `chat:>` also matches with more tokens
+    /// after it.
     #[test]
-    fn a_namespace_takes_what_begins_with_it() {
+    fn a_namespace_matches_names_with_its_prefix() {
         for (text, taken, left) in [
             ("chat:*", vec!["chat:a", "chat:a:b", "chat:大廳"], vec!["chat:", "chat", "chat.a", "chatter:a", "chat:a.b", "x.chat:a"]),
             ("chat:>", vec!["chat:a", "chat:a.b", "chat:a.b.c"], vec!["chat:", "chat:.b", "chat.a", "chatter:a.b"]),
@@ -115,14 +118,14 @@ mod tests {
             ("$own:>", vec!["$own:a", "$own:a.b"], vec!["own:a"]),
             (":*", vec![":a"], vec![":", "a:b"]),
         ] {
-            taken.iter().for_each(|name| assert!(scope(text).matches(&topic(name)), "{text} takes {name}"));
+            taken.iter().for_each(|name| assert!(scope(text).matches(&topic(name)), "{text} matches {name}"));
             let left = left.iter().filter_map(|name| TopicName::parse(name).ok());
             left.for_each(|name| assert!(!scope(text).matches(&name), "{text} does not take {name}"));
         }
     }
 
     #[test]
-    fn what_covers_a_namespace() {
+    fn a_namespace_is_covered_by_wider_scopes() {
         for (wide, narrow) in [
             ("*", "chat:*"),
             (">", "chat:*"),
@@ -156,20 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_scope() {
+    fn malformed_scopes_are_refused() {
         for text in ["chat*", "chat>", "a.chat:*", "chat:*x", "chat:>.b", "chat:>.>", "chat:**", "ch*at:*", "chat :*", "chat/:*", ""] {
             assert!(Scope::parse(text).is_err(), "{text}");
         }
         for text in ["chat:*", "chat:>", "a:*"] {
             assert!(Pattern::parse(text).is_err() && TopicName::parse(text).is_err(), "{text}");
         }
-        let told = Scope::parse("chat*").unwrap_err().to_string();
-        assert!(told.contains("chat*") && told.contains("chat:*"), "{told}");
+        let error = Scope::parse("chat*").unwrap_err().to_string();
+        assert!(error.contains("chat*") && error.contains("chat:*"), "{error}");
     }
 
-    /// PROTOCOL 2: `{user}` stands for the session's user, and such a grant exists for nobody else.
+    /// PROTOCOL 2: `{user}` is the session's user. A session without a user does not have such a grant.
     #[test]
-    fn a_user_stands_in_a_grant() {
+    fn the_user_is_inserted_into_a_grant() {
         let for_user = |text: &str, user| scope(text).for_user(user).map(|scope: Scope| scope.to_string());
         for (text, user, expected) in [
             ("#{user}", Some("42"), Some("#42")),
@@ -188,9 +191,9 @@ mod tests {
     }
 
     proptest! {
-        /// What a scope covers, it covers for each topic that the narrower one matches; and what is a pattern is the same as a scope.
+        /// A scope that covers another matches each topic that the other matches. A pattern is the same as a scope.
         #[test]
-        fn covering_is_matching_for_all(
+        fn covering_implies_matching(
             wide in "(([ab]:)?[ab*>]|a:a:\\*)(\\.[ab*]){0,2}(\\.>)?",
             narrow in "(([ab]:)?[ab*>]|a:a:\\*)(\\.[ab*]){0,2}(\\.>)?",
             name in "\\$?([ab]:){0,2}[ab]?(\\.[ab]){0,3}",
@@ -208,7 +211,7 @@ mod tests {
             }
         }
 
-        /// No user gives rights to a topic that another user's grant covers, and none to more than one token.
+        /// A user's grant covers no topic of another user's, and one token only.
         #[test]
         fn a_user_is_one_token(user in "\\PC{0,20}", other in "[a-z*>.$:]{1,6}") {
             if let Some(scope) = scope("p.{user}.x").for_user(Some(&user)) {

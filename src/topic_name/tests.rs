@@ -1,4 +1,4 @@
-//! Names and patterns that are taken and refused, and what they match.
+//! Names and patterns: which are valid, and what they match.
 
 use super::*;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ fn pattern(text: &str) -> Pattern {
 }
 
 #[test]
-fn names_that_are_taken() {
+fn valid_names_are_accepted() {
     for name in ["a", "quotes.AAPL", "$belfry.stats", "聊天.大厅", "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p"] {
         assert_eq!(TopicName::parse(name).unwrap().as_str(), name);
     }
@@ -16,7 +16,7 @@ fn names_that_are_taken() {
 }
 
 #[test]
-fn names_that_are_refused() {
+fn invalid_names_and_patterns_are_refused() {
     for name in ["", ".", "a.", ".a", "a..b", "a b", "a\u{3000}b", "a\u{0}", "a/b", "a\"", "a\\b", "a*b", "a>", "*", "a.>"] {
         assert!(TopicName::parse(name).is_err(), "{name:?}");
     }
@@ -28,7 +28,7 @@ fn names_that_are_refused() {
 
 /// PROTOCOL 2: only the first token `$belfry` is the gateway's own.
 #[test]
-fn the_gateways_own_names() {
+fn names_of_the_gateway_are_recognized() {
     let is_own = |text| TopicName::parse(text).unwrap().is_own();
     assert!(is_own("$belfry.stats") && is_own("$belfry"));
     assert!(!is_own("$belfry:a") && !is_own("$belfryx.a") && !is_own("$mine.a") && !is_own("a.$belfry"));
@@ -47,7 +47,7 @@ fn wildcards_match_as_in_nats() {
 }
 
 #[test]
-fn a_grant_covers_a_pattern_only_whole() {
+fn a_grant_covers_a_pattern_only_as_a_whole() {
     assert!(pattern("a.>").covers(&pattern("a.*")));
     assert!(pattern("a.>").covers(&pattern("a.b")));
     assert!(pattern("a.>").covers(&pattern("a.>")));
@@ -57,9 +57,9 @@ fn a_grant_covers_a_pattern_only_whole() {
 }
 
 proptest! {
-    /// What a grant covers, it covers for each topic that the narrower pattern matches.
+    /// A pattern that covers another matches each topic that the other matches.
     #[test]
-    fn covering_is_matching_for_all(wide in "([ab*]\\.){0,3}[ab*>]", narrow in "([ab*]\\.){0,3}[ab*>]", topic in "([ab]\\.){0,4}[ab]") {
+    fn covering_implies_matching(wide in "([ab*]\\.){0,3}[ab*>]", narrow in "([ab*]\\.){0,3}[ab*>]", topic in "([ab]\\.){0,4}[ab]") {
         let (wide, narrow, topic) = (pattern(&wide), pattern(&narrow), TopicName::parse(&topic).unwrap());
         if wide.covers(&narrow) && narrow.matches(&topic) {
             prop_assert!(wide.matches(&topic));

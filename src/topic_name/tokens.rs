@@ -22,7 +22,8 @@ pub(super) fn covers<'a>(mut wide: impl Iterator<Item = &'a str>, mut narrow: im
             (Some(">"), Some(_)) => return true,
             (Some("*"), Some(token)) if !token.ends_with('>') => {}
             (Some(wide), Some(narrow)) if wide == narrow => {}
-            // A namespace that is not the same: the narrower token is in it or goes on from it, and it is longer either way.
+            // A namespace that is not the same: the narrower token is in it or goes on from it, and it is longer either
+            // way.
             (Some(wide), Some(narrow)) if first => match namespace_prefix(wide) {
                 Some(prefix) if narrow.len() > prefix.len() && narrow.starts_with(prefix) => {
                     if wide.ends_with('>') {
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_that_share_a_topic_are_found() {
+    fn overlapping_patterns_are_detected() {
         let overlap = |one: &str, other: &str| overlap(one.split('.'), other.split('.'));
         for (one, other) in [
             ("a.>", "a.b.c"),
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_of_namespaces() {
+    fn the_prefix_of_a_namespace_is_known() {
         assert_eq!(namespace_prefix("chat:*"), Some("chat:"));
         assert_eq!(namespace_prefix("chat:>"), Some("chat:"));
         for token in ["*", ">", "chat*", "chat:", "chat:a"] {

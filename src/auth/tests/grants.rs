@@ -4,7 +4,7 @@ use super::*;
 
 /// PROTOCOL 8: a reload changes grants at once, and credentials of a removed key are refused.
 #[test]
-fn renewing_after_a_reload() {
+fn a_reload_changes_grants_and_ends_credentials_of_removed_keys() {
     let auth = auth(vec![secret_key(SECRET)]);
     let token = auth.identify(&hs256(&json!({"alg": "HS256"}), &good_claims())).unwrap();
     let feed = auth.identify("feed-key").unwrap();
@@ -36,9 +36,10 @@ fn renewing_after_a_reload() {
     assert!(!auth.renew(&nobody).unwrap().grants.may_subscribe(&pattern("news.*")));
 }
 
-/// PROTOCOL 2 and 8: `{user}` in every kind of grant, and the grants of everybody with a user; also after a reload.
+/// PROTOCOL 2 and 8: every kind of grant may have `{user}`. A session with a user also has the `authenticated` grants.
+/// Both hold after a reload too.
 #[test]
-fn grants_of_a_user() {
+fn user_templates_become_grants_of_the_user() {
     let mut granted = settings(vec![secret_key(SECRET)]);
     granted.require_exp = false;
     granted.authenticated = lists(&["#{user}", "news.>"], &["said.{user}"]);
@@ -46,35 +47,35 @@ fn grants_of_a_user() {
     granted.api_keys = vec![config::ApiKey { grants: lists(&["desk.{user}"], &[]), ..api_key("feed", "feed-key", &[]) }];
     let auth = Auth::new(&granted, clock()).unwrap();
     let may = |identity: &Identity, names: &[&str]| names.iter().all(|name| identity.grants.may_subscribe(&pattern(name)));
-    let is_barred = |identity: &Identity, names: &[&str]| names.iter().all(|name| !identity.grants.may_subscribe(&pattern(name)));
+    let lacks = |identity: &Identity, names: &[&str]| names.iter().all(|name| !identity.grants.may_subscribe(&pattern(name)));
 
     let ann = auth.identify(&with_claims(r#"{"sub":"ann","subscribe":["personal:#{user}","chat:*"]}"#)).unwrap();
     for ann in [&ann, &auth.renew(&ann).unwrap()] {
         assert!(may(ann, &["#ann", "news.a", "hello.ann", "personal:#ann", "chat:a", "quotes.AAPL"]));
-        assert!(is_barred(ann, &["#bob", "#{user}", "hello.bob", "personal:#bob", "chat:a.b", "chat:", "desk.ann"]));
+        assert!(lacks(ann, &["#bob", "#{user}", "hello.bob", "personal:#bob", "chat:a.b", "chat:", "desk.ann"]));
         assert!(ann.grants.may_publish(&topic("said.ann")) && !ann.grants.may_publish(&topic("said.bob")));
     }
     let feed = auth.identify("feed-key").unwrap();
-    assert!(may(&feed, &["desk.feed", "#feed", "news.a"]) && is_barred(&feed, &["desk.ann", "#ann"]));
+    assert!(may(&feed, &["desk.feed", "#feed", "news.a"]) && lacks(&feed, &["desk.ann", "#ann"]));
     let nobody = auth.identify(&with_claims(r#"{"subscribe":["own.{user}","own.a"]}"#)).unwrap();
     for nobody in [&nobody, &auth.identify(&with_claims(r#"{"sub":"","subscribe":["own.{user}","own.a"]}"#)).unwrap()] {
-        assert!(may(nobody, &["own.a", "quotes.a"]) && is_barred(nobody, &["own.{user}", "own.b", "news.a", "#", "hello.a"]));
+        assert!(may(nobody, &["own.a", "quotes.a"]) && lacks(nobody, &["own.{user}", "own.b", "news.a", "#", "hello.a"]));
     }
-    assert!(is_barred(&auth.anonymous().unwrap(), &["hello.{user}", "hello.a", "news.a"]));
+    assert!(lacks(&auth.anonymous().unwrap(), &["hello.{user}", "hello.a", "news.a"]));
     let dotted = auth.identify(&with_claims(r#"{"sub":"a.>","subscribe":["own.{user}"]}"#)).unwrap();
-    assert!(may(&dotted, &["news.a"]) && is_barred(&dotted, &["own.a", "own.a.b", "hello.a", "#a"]));
+    assert!(may(&dotted, &["news.a"]) && lacks(&dotted, &["own.a", "own.a.b", "hello.a", "#a"]));
 
     granted.authenticated = lists(&["late.{user}"], &[]);
     granted.anonymous = Some(lists(&["hello.{user}"], &[]));
     auth.reload(&granted).unwrap();
     let ann = auth.renew(&ann).unwrap();
-    assert!(may(&ann, &["late.ann", "hello.ann", "personal:#ann"]) && is_barred(&ann, &["#ann", "news.a", "late.bob"]));
-    assert!(auth.anonymous().is_none(), "no grant of everybody's is left for the anonymous");
+    assert!(may(&ann, &["late.ann", "hello.ann", "personal:#ann"]) && lacks(&ann, &["#ann", "news.a", "late.bob"]));
+    assert!(auth.anonymous().is_none(), "the remaining grants all need a user");
 }
 
-/// PROTOCOL 2: a grant that spells the `$` covers publishing to `$` names, except the gateway's own.
+/// PROTOCOL 2: a grant that has the `$` covers publishing to `$` names, except the gateway's own.
 #[test]
-fn names_with_a_dollar_need_a_grant_that_spells_it() {
+fn names_with_a_dollar_need_a_grant_that_has_it() {
     let auth = auth(vec![secret_key(SECRET)]);
     let granted = |claims: &str| Arc::clone(&auth.identify(&with_claims(claims)).unwrap().grants);
     let all = granted(r#"{"sub":"$own","exp":9999999999,"subscribe":[">","*.a","{user}.>"],"publish":[">","{user}.>"]}"#);
@@ -84,9 +85,9 @@ fn names_with_a_dollar_need_a_grant_that_spells_it() {
     assert!(!own.may_publish(&topic("$belfry.stats")) && !own.may_publish(&topic("$belfry")));
 }
 
-/// A token expires at its `exp`, also for a renewal after a reload.
+/// A renewal after a reload is refused too.
 #[test]
-fn a_token_ends_at_its_exp() {
+fn a_token_expires_at_its_exp() {
     let clock = clock();
     let auth = Auth::new(&settings(vec![secret_key(SECRET)]), clock.clone()).unwrap();
     let token = hs256(&json!({"alg": "HS256"}), &good_claims());
@@ -101,9 +102,9 @@ fn a_token_ends_at_its_exp() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Grants cover exactly what their patterns match: those of the token and those of everybody.
+    /// This holds for the grants of the token and for those of everybody.
     #[test]
-    fn grants_cover_their_patterns_and_no_more(
+    fn grants_cover_exactly_their_patterns(
         everybodys in prop::collection::vec("([ab*]\\.){0,2}[ab*>]", 0..3),
         own in prop::collection::vec("([ab*]\\.){0,2}[ab*>]", 0..3),
         asked in "([ab]\\.){0,3}[ab]",

@@ -21,7 +21,7 @@ fn minted_tokens_are_accepted() {
 }
 
 #[test]
-fn keys_that_cannot_sign_are_told() {
+fn keys_that_cannot_sign_are_refused() {
     let mint = |key| mint(key, "ann", &GrantLists::default(), Duration::from_secs(60), &clock()).unwrap_err().to_string();
     assert!(mint(SigningKey::Secret("")).contains("empty"));
     assert!(mint(SigningKey::Pem(ED_PUBLIC)).contains("a public one"));
@@ -30,9 +30,9 @@ fn keys_that_cannot_sign_are_told() {
     assert!(mint(SigningKey::Pem("hello")).contains("not PEM"));
 }
 
-/// A key that can't verify is found at the start. The error has its place, and what is allowed there.
+/// A key that can't verify is refused at the start. The error has its place, and what is allowed there.
 #[test]
-fn keys_that_cannot_verify_are_told() {
+fn keys_that_cannot_verify_are_refused() {
     let short = include_str!("../testdata/rsa-1024.pub.pem");
     let p384 = include_str!("../testdata/ec-p384.pub.pem");
     let jwks = |json: &str| TokenKey::from(KeyMaterial::Jwks { json: json.into() });
@@ -62,16 +62,17 @@ fn keys_that_cannot_verify_are_told() {
 
 /// PROTOCOL 8: an error lists all problems, also those within a set of keys.
 #[test]
-fn every_bad_key_is_told() {
+fn every_bad_key_is_reported() {
     let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"},7]}"#.into();
     let keys = vec![secret_key(""), secret_key(SECRET), public_key("RS256", RSA), KeyMaterial::Jwks { json: set }.into()];
     let places: Vec<_> = check(&settings(keys)).into_iter().map(|Problem(text)| text.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(places, ["auth.keys[0].secret", "auth.keys[2].public_key", "auth.keys[3].jwks:", "auth.keys[3].jwks:"]);
 }
 
-/// PROTOCOL 8: in a JWKS file `kid` selects the key. A token without one is tried with each key. Keys for other purposes are ignored.
+/// PROTOCOL 8: in a JWKS file `kid` selects the key. A token without one is tried with each key. Keys for other
+/// purposes are ignored.
 #[test]
-fn a_key_set_is_selected_from_by_kid() {
+fn kid_selects_a_key_of_a_set() {
     let json = format!(r#"{{"keys":[{{"kty":"EC","crv":"P-521","kid":"odd"}},{}]}}"#, jwk_of_ed("one"));
     let auth = auth(vec![KeyMaterial::Jwks { json }.into()]);
     let ed = EncodingKey::from_ed_pem(ED.as_bytes()).unwrap();
@@ -81,7 +82,7 @@ fn a_key_set_is_selected_from_by_kid() {
 }
 
 #[test]
-fn an_api_key_is_its_entry() {
+fn an_api_key_has_the_identity_of_its_entry() {
     let identity = auth(vec![]).identify("feed-key").unwrap();
     assert_eq!((identity.user.as_deref(), identity.key.as_deref(), identity.expires), (Some("feed"), Some("feed"), None));
     assert!(identity.grants.may_publish(&topic("quotes.AAPL")) && identity.grants.may_subscribe(&pattern("quotes.*")));

@@ -12,9 +12,9 @@ fn a_valid_token_gives_user_and_grants() {
     assert!(!identity.grants.may_publish(&topic("chat.other")) && !identity.grants.may_subscribe(&pattern(">")));
 }
 
-/// PROTOCOL 3: `user` is null for the anonymous, and Centrifugo's backends sign an empty `sub` for them.
+/// PROTOCOL 3: the anonymous have the `user` null. Centrifugo's backends sign an empty `sub` for them.
 #[test]
-fn an_empty_sub_is_nobody() {
+fn an_empty_sub_is_anonymous() {
     let token = hs256(&json!({"alg": "HS256"}), &json!({"sub": "", "exp": NOW + 60}));
     let identity = auth(vec![secret_key(SECRET)]).identify(&token).unwrap();
     assert_eq!((identity.user.as_deref(), identity.expires), (None, Some(NOW + 60)));
@@ -22,7 +22,7 @@ fn an_empty_sub_is_nobody() {
 
 /// Other valid claims: a fraction (RFC 7519 §2), the gateway's audience, unknown claims, no grants.
 #[test]
-fn unusual_claims_that_are_accepted() {
+fn unusual_valid_claims_are_accepted() {
     let auth = auth(vec![secret_key(SECRET)]);
     for more in [r#""exp":1732233660.5"#, r#""exp":1e300"#, r#""exp":9999999999,"aud":"belfry""#] {
         let token = with_claims(&format!(r#"{{"sub":"ann","iat":"x","nbf":1732233600.25,{more}}}"#));
@@ -37,7 +37,7 @@ fn unusual_claims_that_are_accepted() {
 
 /// Each of these tokens is refused as `token_invalid`, except those that have only expired.
 #[test]
-fn forty_bad_tokens() {
+fn forty_bad_tokens_are_refused() {
     let jwks = format!(r#"{{"keys":[{}]}}"#, jwk_of_ed("one"));
     let auth = auth(vec![
         secret_key(SECRET),
@@ -140,13 +140,13 @@ fn bad_claims() -> Vec<(&'static str, String)> {
 
 /// The reason names the invalid pattern, so that the issuer can correct it.
 #[test]
-fn a_bad_pattern_is_named() {
+fn an_invalid_pattern_is_named() {
     let token = with_claims(r#"{"sub":"ann","exp":9999999999,"publish":["a..b"]}"#);
     let refused = auth(vec![secret_key(SECRET)]).identify(&token).unwrap_err().to_string();
     assert!(refused.contains("`publish`") && refused.contains("a..b"), "{refused}");
 }
 
-/// PROTOCOL 8: `audience` and `issuer` hold for all keys. A key may have its own; its tokens must then have an `aud`.
+/// PROTOCOL 8: `audience` and `issuer` hold for all keys. A key may have its own. Its tokens must then have an `aud`.
 #[test]
 fn audience_and_issuer_are_checked() {
     let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
@@ -180,7 +180,8 @@ fn audience_and_issuer_are_checked() {
     }
 }
 
-/// PROTOCOL 8: with `require_exp` off, tokens without `exp` and `sub` are accepted. Claims that they have must still be valid.
+/// PROTOCOL 8: with `require_exp` off, tokens without `exp` and `sub` are accepted. Claims that they have must still be
+/// valid.
 #[test]
 fn tokens_without_exp_and_sub_may_be_accepted() {
     let settings = config::Auth { require_exp: false, ..settings(vec![secret_key(SECRET)]) };

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_token_is_none_and_a_token_brings_no_header_of_its_own() {
+    fn an_empty_token_is_none_and_a_token_adds_no_header_line() {
         assert_eq!(arguments("").into_gateway().unwrap().token, None);
         assert_eq!(arguments("a.b-c_d").into_gateway().unwrap().token.as_deref(), Some("a.b-c_d"));
         assert!(arguments("a\r\nX: y").into_gateway().is_err());

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_a_bound() {
+    fn delays_grow_to_a_bound() {
         let mut backoff = Backoff::default();
         for attempt in 0..20 {
             let longest = (FIRST * 2u32.pow(attempt.min(16))).min(LONGEST);

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn busy_gateways_are_asked_again_and_others_not() {
+    fn only_answers_of_busy_gateways_are_retried() {
         let gateway = Gateway { endpoint: Endpoint::parse("ws://localhost").unwrap(), token: None, tls: None };
         let answer = |status: u16| Response::builder().status(status).header(RETRY_AFTER, "7").body(()).unwrap();
         let error = gateway.not_upgraded(&answer(503));

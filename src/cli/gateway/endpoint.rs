@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_are_taken() {
+    fn valid_urls_are_parsed() {
         for (text, expected, shown) in [
             ("ws://127.0.0.1:8765/ws", endpoint(false, "127.0.0.1", 8765, "/ws"), "ws://127.0.0.1:8765/ws"),
             ("ws://127.0.0.1:8765", endpoint(false, "127.0.0.1", 8765, "/ws"), "ws://127.0.0.1:8765/ws"),
@@ -104,14 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn a_unix_socket_is_taken() {
+    fn a_unix_socket_is_an_endpoint() {
         let parsed = Endpoint::parse("unix:/run/belfry/belfry.sock").unwrap();
         assert_eq!((parsed.unix.as_deref(), parsed.tls), (Some(std::path::Path::new("/run/belfry/belfry.sock")), false));
         assert_eq!((parsed.authority(), parsed.to_string()), ("localhost".to_owned(), "unix:/run/belfry/belfry.sock".to_owned()));
     }
 
     #[test]
-    fn urls_that_are_refused() {
+    fn malformed_urls_are_refused() {
         for text in [
             "",
             "localhost",

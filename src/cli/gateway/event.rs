@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_messages_payload_keeps_every_digit() {
+    fn a_payload_keeps_every_digit() {
         let text = r#"{"op":"message","topic":"quotes.AAPL","epoch":"k3f9x2","offset":18,"replay":true,"data":{"price":187.300,"n":12345678901234567890}}"#;
         let message = Message::read(text).unwrap();
         assert_eq!((&*message.topic, &*message.epoch, message.offset), ("quotes.AAPL", "k3f9x2", 18));
@@ -96,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_come_as_base64() {
+    fn binary_payloads_are_decoded_from_base64() {
         let message = Message::read(r#"{"op":"message","topic":"a","epoch":"e","offset":1,"data_base64":"/w=="}"#);
         assert_eq!(message.unwrap().data_base64.as_deref(), Some("/w=="));
     }
 
     #[test]
-    fn other_events_are_no_messages() {
+    fn other_events_are_not_messages() {
         assert!(Message::read(r#"{"op":"gap","topic":"a","from":1,"to":2}"#).is_none());
         assert!(matches!(read_event(r#"{"op":"gap","topic":"a","from":1,"to":2}"#), Some(Event::Gap { from: 1, to: 2, .. })));
         assert!(read_event(r#"{"op":"join","topic":"a","member":{}}"#).is_none());
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn pretty_json_fits_a_line() {
+    fn pretty_json_becomes_one_line() {
         assert_eq!(one_line("{\r\n \"a\": \"b\\n\"\n}"), r#"{   "a": "b\n" }"#);
     }
 }

@@ -99,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_certificates_is_told_by_its_name() {
+    fn a_file_without_certificates_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("empty.pem");
         std::fs::write(&file, "nothing").unwrap();
         for file in [file, folder.path().join("absent.pem")] {
-            let told = format!("{:#}", client_config(&Trust::File(file.clone())).unwrap_err());
-            assert!(told.contains("--cacert") && told.contains(file.to_str().unwrap()), "{told}");
+            let error = format!("{:#}", client_config(&Trust::File(file.clone())).unwrap_err());
+            assert!(error.contains("--cacert") && error.contains(file.to_str().unwrap()), "{error}");
         }
     }
 }

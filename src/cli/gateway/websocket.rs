@@ -43,7 +43,8 @@ pub fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyh
         4001 => bail!("{said}: the token is not one that it knows; give another --token"),
         4002 => bail!("{said}: the token has expired; give a new --token"),
         1008 => bail!("{said}: not allowed without credentials? give a --token"),
-        // 4009 closes one session, so the client may reconnect. An operator who wants to exclude a user removes the key.
+        // 4009 closes one session, so the client may reconnect. An operator who wants to exclude a user removes the
+        // key.
         4009 => Ok((said, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR)))),
         1002 | 1003 | 1007 | 1009 | 1010 => bail!("{said}: it doesn't understand this version of belfry"),
         _ => Ok((said, not_before)),
@@ -193,7 +194,7 @@ mod tests {
         [&head[..head_bytes], payload].concat()
     }
 
-    fn take_all(bytes: &[u8], step: usize) -> Result<Vec<Incoming>, NoFrame> {
+    fn read_all(bytes: &[u8], step: usize) -> Result<Vec<Incoming>, NoFrame> {
         let (mut received, mut assembly, mut all) = (BytesMut::new(), Assembly::default(), Vec::new());
         for part in bytes.chunks(step) {
             received.extend_from_slice(part);
@@ -210,12 +211,12 @@ mod tests {
         fn cuts_change_nothing(texts in proptest::collection::vec("\\PC{0,300}", 0..8), step in 1usize..500) {
             let bytes: Vec<u8> = texts.iter().flat_map(|text| unmasked(true, OpCode::Text, text.as_bytes())).collect();
             let expected: Vec<_> = texts.into_iter().map(Incoming::Text).collect();
-            prop_assert_eq!(take_all(&bytes, step).unwrap(), expected);
+            prop_assert_eq!(read_all(&bytes, step).unwrap(), expected);
         }
 
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = take_all(&bytes, 7);
+            let _ = read_all(&bytes, 7);
         }
     }
 
@@ -228,19 +229,19 @@ mod tests {
             unmasked(true, OpCode::Continuation, b"c"),
         ]
         .concat();
-        assert_eq!(take_all(&bytes, 1).unwrap(), [Incoming::Alive, Incoming::Text("a\u{e9}c".into())]);
+        assert_eq!(read_all(&bytes, 1).unwrap(), [Incoming::Alive, Incoming::Text("a\u{e9}c".into())]);
     }
 
     #[test]
-    fn a_close_tells_its_code_and_reason() {
+    fn a_close_has_its_code_and_reason() {
         let mut payload = 4001u16.to_be_bytes().to_vec();
         payload.extend(b"no");
-        assert_eq!(take_all(&unmasked(true, OpCode::Close, &payload), 9).unwrap(), [Incoming::Close(4001, "no".into())]);
-        assert_eq!(take_all(&unmasked(true, OpCode::Close, b""), 9).unwrap(), [Incoming::Close(1005, String::new())]);
+        assert_eq!(read_all(&unmasked(true, OpCode::Close, &payload), 9).unwrap(), [Incoming::Close(4001, "no".into())]);
+        assert_eq!(read_all(&unmasked(true, OpCode::Close, b""), 9).unwrap(), [Incoming::Close(1005, String::new())]);
     }
 
     #[test]
-    fn what_is_no_frame_is_refused() {
+    fn malformed_frames_are_refused() {
         for bytes in [
             &[0xC1, 0][..],
             &[0x81, 0x80, 0, 0, 0, 0],
@@ -251,7 +252,7 @@ mod tests {
             &[0x88, 1, 0],
             &[0x81, 1, 0xFF],
         ] {
-            assert!(take_all(bytes, 99).is_err(), "{bytes:?}");
+            assert!(read_all(bytes, 99).is_err(), "{bytes:?}");
         }
     }
 }

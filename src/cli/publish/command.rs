@@ -27,9 +27,9 @@ mod tests {
         command(7, &TopicName::parse("chat.lobby").unwrap(), payload.as_bytes(), 1_000).unwrap()
     }
 
-    /// PROTOCOL 8: JSON is sent byte for byte, and other DATA as a JSON string.
+    /// PROTOCOL 8: JSON is sent byte for byte.
     #[test]
-    fn payloads_go_as_they_are_or_as_a_string() {
+    fn json_is_sent_unchanged_and_other_text_as_a_string() {
         assert_eq!(written(r#"{"price":187.300}"#), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":{"price":187.300}}"#);
         assert_eq!(written("12345678901234567890"), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":12345678901234567890}"#);
         assert_eq!(written("say \"hi\""), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":"say \"hi\""}"#);
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gateway_would_close_for_is_not_sent() {
+    fn commands_that_would_close_the_session_are_not_sent() {
         let topic = TopicName::parse("a").unwrap();
         assert!(command(1, &topic, &[b'1'; 200], 100).unwrap_err().contains("100"));
         assert!(command(1, &topic, b"\xFF", 100).is_err());

@@ -72,16 +72,16 @@ mod tests {
         let mut outcome = Outcome { is_stream: true, read: 3, ..Outcome::default() };
         outcome.failed(2, "not_allowed: no");
         outcome.failed(3, "not_allowed: no");
-        let told = outcome.verdict().unwrap_err().to_string();
-        assert!(told.contains("2 of 3") && told.contains("line 2: not_allowed"), "{told}");
+        let error = outcome.verdict().unwrap_err().to_string();
+        assert!(error.contains("2 of 3") && error.contains("line 2: not_allowed"), "{error}");
         assert!(Outcome::default().verdict().is_ok());
     }
 
     #[test]
-    fn a_break_tells_what_is_unknown() {
+    fn a_lost_connection_reports_the_unanswered_lines() {
         let outcome = Outcome { published: 5, ..Outcome::default() };
-        let told = outcome.broken(&anyhow!("gone"), 3, false).to_string();
-        assert!(told.contains("5 published") && told.contains("3 without an answer") && told.contains("not sent"), "{told}");
+        let error = outcome.broken(&anyhow!("gone"), 3, false).to_string();
+        assert!(error.contains("5 published") && error.contains("3 without an answer") && error.contains("not sent"), "{error}");
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Publisher {
         if !is_due {
             return;
         }
-        if let Some(rate) = self.window.held_to() {
+        if let Some(rate) = self.window.lines_per_second() {
             self.noticed = true;
             tell(format_args!(
                 "held to {rate:.0} lines a second by the gateway's commands_per_second; an API key may have a rate of its own"

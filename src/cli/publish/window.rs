@@ -117,7 +117,7 @@ impl Window {
     }
 
     /// The pace in lines a second, after a refusal.
-    pub(super) fn held_to(&self) -> Option<f64> {
+    pub(super) fn lines_per_second(&self) -> Option<f64> {
         self.pace.map(|pace| 1.0 / pace.as_secs_f64())
     }
 
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_limits_keep_every_line_in_order() {
+    fn all_lines_are_accepted_in_order_with_the_default_limits() {
         let (taken, refusals, time) = publish_all(2_000, 100.0, 200.0);
         assert_eq!(taken, (1..=2_000).collect::<Vec<_>>());
         assert!(refusals <= 5, "{refusals}");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generous_gateway_is_not_held_back_by_the_default_rate() {
+    fn a_higher_rate_than_the_default_is_used() {
         let (taken, refusals, time) = publish_all(5_000, 1e6, 1e6);
         assert_eq!(taken, (1..=5_000).collect::<Vec<_>>());
         assert_eq!(refusals, 0);
@@ -198,7 +198,7 @@ mod tests {
     /// A gateway with a rate below the default gets each line once, and few excess commands (4003 comes after ten
     /// bursts).
     #[test]
-    fn a_stricter_gateway_loses_no_line() {
+    fn a_lower_rate_than_the_default_loses_no_line() {
         let (mut taken, refusals, _) = publish_all(300, 5.0, 10.0);
         taken.sort_unstable();
         assert_eq!(taken, (1..=300).collect::<Vec<_>>());
@@ -207,7 +207,7 @@ mod tests {
 
     /// Beyond the default bucket a line waits for the one before it, unless the key has its own rate.
     #[test]
-    fn a_key_with_a_rate_of_its_own_goes_on() {
+    fn a_key_with_its_own_rate_does_not_wait() {
         let now = Clock::by_hand(Timestamp(0)).moment();
         for (keeps_default_rate, send_at) in [(true, SendAt::AfterAnswer), (false, SendAt::Now)] {
             let mut window = Window::new(now, keeps_default_rate);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_has_an_end() {
+    fn the_window_bounds_the_lines_in_flight() {
         let now = Clock::by_hand(Timestamp(0)).moment();
         let mut window = Window::new(now, true);
         for number in 0..LINES_MAX as u64 {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_refusal_lines_go_one_by_one() {
+    fn lines_are_paced_after_a_refusal() {
         let now = Clock::by_hand(Timestamp(0)).moment();
         let mut window = Window::new(now, true);
         window.sent(line(1), now);

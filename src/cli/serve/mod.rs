@@ -78,9 +78,9 @@ async fn run(arguments: ServeArguments, mut signals: server::Signals, supervisor
 
 /// Writes the port file on a thread of its own, because a pipe without a reader blocks its writer.
 async fn write_port_file_aside(file: PathBuf, addresses: Vec<ListenAddress>) -> anyhow::Result<()> {
-    let told = format!("can't write the port file {}", file.display());
+    let context = format!("can't write the port file {}", file.display());
     let written = tokio::task::spawn_blocking(move || write_port_file(&file, &addresses)).await;
-    written.map_err(anyhow::Error::from).and_then(|written| Ok(written?)).context(told)
+    written.map_err(anyhow::Error::from).and_then(|written| Ok(written?)).context(context)
 }
 
 /// Writes the addresses, one on each line, to a file beside `file`, and renames it. So a reader never sees a part of
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_file_holds_the_address_alone() {
+    fn the_port_file_has_only_the_address() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("port");
         std::fs::write(&file, "old").unwrap();
@@ -120,21 +120,21 @@ mod tests {
 
     /// The bug: a rename put a file in the place of a pipe, and for root in that of `/dev/stdout`.
     #[test]
-    fn a_pipe_as_port_file_is_written_to() {
+    fn a_pipe_is_a_port_file() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0)
             .unwrap();
         let reader = std::fs::File::options().read(true).write(true).open(&pipe).unwrap(); // Writing too, so that no open waits.
         write_port_file(&pipe, &[ListenAddress::Network("127.0.0.1:40123".parse().unwrap())]).unwrap();
-        let mut told = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut told).unwrap();
-        assert_eq!(told, "127.0.0.1:40123\n");
+        let mut written = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut written).unwrap();
+        assert_eq!(written, "127.0.0.1:40123\n");
     }
 
     /// The bug: a rename replaced the link that `/dev/stdout` is, if standard output was a file.
     #[test]
-    fn a_link_as_port_file_is_written_through() {
+    fn a_link_is_followed_to_the_port_file() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("port"), folder.path().join("link"));
         std::fs::write(&file, "an earlier run's, which was longer than this").unwrap();

@@ -13,7 +13,8 @@ use crate::cli::gateway::{Message, one_line};
 /// How a message is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// The payload for people: JSON as it is, text without quotes, bytes as `base64:…`; the topic before it where several may match
+    /// The payload for people: JSON as it is, text without quotes, bytes as `base64:…`; the topic before it where
+    /// several may match
     #[default]
     Text,
     /// The message's event, as received
@@ -111,9 +112,9 @@ mod tests {
         (text(&message).into_owned(), bytes(&message).into_owned())
     }
 
-    /// JSON is unchanged, text loses its quotes, and bytes are marked.
+    /// JSON is printed unchanged, text without its quotes, and bytes with a mark.
     #[test]
-    fn each_kind_of_payload_is_told_from_the_others() {
+    fn each_kind_of_payload_has_its_form() {
         assert_eq!(both(r#""data":{"price":187.300}"#), ("{\"price\":187.300}".to_owned(), b"{\"price\":187.300}".to_vec()));
         assert_eq!(both(r#""data":"say \"hi\"""#), ("say \"hi\"".to_owned(), b"say \"hi\"".to_vec()));
         assert_eq!(both(r#""data":"two\nlines\u001b[2J""#), ("two\\nlines\\u{1b}[2J".to_owned(), b"two\nlines\x1b[2J".to_vec()));

@@ -54,7 +54,7 @@ impl Resume {
         if !self.is_back {
             return vec![self.command(&self.topics.iter().collect::<Vec<_>>(), self.last, |_| true, bytes_max)];
         }
-        let (names, patterns): (Vec<_>, Vec<_>) = self.topics.iter().partition(|topic| self.stands_alone(topic));
+        let (names, patterns): (Vec<_>, Vec<_>) = self.topics.iter().partition(|topic| self.matches_no_pattern(topic));
         let is_name = |topic: &str| names.iter().any(|name| *name == topic);
         let mut commands = Vec::new();
         if !names.is_empty() {
@@ -67,7 +67,7 @@ impl Resume {
     }
 
     /// Whether `topic` is a name that no pattern matches. Otherwise two replays of one topic could interleave.
-    fn stands_alone(&self, topic: &str) -> bool {
+    fn matches_no_pattern(&self, topic: &str) -> bool {
         let Ok(topic) = TopicName::parse(topic).map(Pattern::from) else { return false };
         let others = self.topics.iter().filter_map(|other| Pattern::parse(other).ok());
         others.filter(|other| other.covers(&topic)).all(|other| other == topic)
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_command_asks_for_no_since() {
+    fn the_first_command_has_no_since() {
         assert_eq!(commands(&resume(Some(3)), 65_536), [json!({"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>"],"last":3})]);
         assert_eq!(commands(&resume(None), 65_536), [json!({"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>"]})]);
     }
 
-    /// If a topic has a new epoch, or its history no longer reaches back, its whole history is owed.
+    /// The whole history of a topic is requested if its epoch is new, or if its history no longer reaches back.
     #[test]
-    fn whoever_comes_back_asks_for_all_that_is_newer() {
+    fn a_reconnect_requests_all_newer_messages() {
         let mut resume = resume(Some(3));
         resume.subscribed(vec![entry("quotes.AAPL", "e1", 17, None)]);
         assert!(resume.is_new("quotes.AAPL", "e1", 18) && resume.is_new("chat.lobby", "e2", 4));
@@ -192,7 +192,7 @@ mod tests {
 
     /// PROTOCOL 3: a topic in `since` may be covered by a subscribed pattern.
     #[test]
-    fn what_was_seen_is_named_under_patterns_too() {
+    fn topics_of_a_pattern_are_in_since() {
         let mut resume = resume(None);
         assert!(resume.subscribed(vec![entry("quotes.AAPL", "e1", 17, None)]).is_empty());
         assert!(resume.is_new("quotes.AAPL", "e1", 17));
@@ -203,7 +203,7 @@ mod tests {
 
     /// A topic that was silent until the connection broke resumes from its offset in the first `subscribed`.
     #[test]
-    fn a_silent_topic_resumes_from_where_it_was_found() {
+    fn a_silent_topic_resumes_from_its_first_position() {
         let mut silent = resume(None);
         silent.subscribed(vec![entry("quotes.AAPL", "e1", 17, None)]);
         assert_eq!(since(&silent)["quotes.AAPL"]["offset"], 17);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_brings_no_double() {
+    fn a_replayed_message_is_printed_once() {
         let mut resume = resume(Some(10));
         resume.subscribed(vec![entry("quotes.AAPL", "e1", 3, None)]);
         assert!((1..=3).all(|offset| resume.is_new("quotes.AAPL", "e1", offset)));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_epoch_starts_over_and_says_so() {
+    fn a_new_epoch_starts_over_with_a_notice() {
         let mut resume = resume(None);
         resume.subscribed(vec![entry("quotes.AAPL", "e1", 3, None)]);
         resume.is_new("quotes.AAPL", "e1", 4);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_recovered_is_told_to_nobody() {
+    fn a_recovered_topic_has_no_notice() {
         let mut resume = resume(None);
         resume.subscribed(vec![entry("quotes.AAPL", "e1", 3, None)]);
         resume.is_new("quotes.AAPL", "e1", 4);
@@ -248,9 +248,9 @@ mod tests {
         assert_eq!(resume.subscribed(vec![pattern]).len(), 1);
     }
 
-    /// PROTOCOL 7: `message_bytes` holds for a `subscribe` too.
+    /// PROTOCOL 7: the oldest positions are left out of `since`.
     #[test]
-    fn a_long_memory_keeps_to_the_gateways_bound() {
+    fn a_subscribe_fits_message_bytes() {
         let mut resume = resume(None);
         for number in 0..2_000 {
             resume.is_new(&format!("chat.room{number}"), "epoch1", 1);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn the_remembered_topics_are_bounded() {
         let mut resume = resume(None);
         for number in 0..TOPICS_MAX + 10 {
             resume.is_new(&format!("t{number}"), "e", 1);

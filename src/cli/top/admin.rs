@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_busiest_come_first_and_a_new_epoch_counts_from_its_second_look() {
+    fn topics_are_sorted_by_rate_and_a_new_epoch_has_none_at_first() {
         let topic =
             |name: &str, epoch: &str, offset| Topic { topic: name.into(), subscribers: 1, by_pattern: 2, offset, epoch: epoch.into() };
         let mut admin = Admin::default();
@@ -143,7 +143,7 @@ mod tests {
 
     /// The bug: `top` did not read the topics of a gateway that is older than `by_pattern`.
     #[test]
-    fn an_earlier_gateways_topics_are_read() {
+    fn topics_of_an_earlier_version_are_read() {
         let topics: Topics = serde_json::from_str(r#"{"topics":[{"topic":"a","subscribers":1,"offset":2,"epoch":"e"}]}"#).unwrap();
         assert_eq!(topics.topics[0].by_pattern, 0);
     }

@@ -93,7 +93,7 @@ mod tests {
 
     /// The parser reads the text of a real registry.
     #[test]
-    fn streams_and_peers_are_read_from_a_gateways_metrics() {
+    fn streams_and_peers_are_read_from_the_metrics() {
         let metrics = Metrics::new();
         assert_eq!(read(&metrics.render()), None, "a gateway alone");
         metrics.set_cluster_stream("QUOTES", ClusterState::Standing, Duration::from_millis(7_500));

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_is_told_below_the_tables() {
+    fn a_cluster_is_printed_below_the_tables() {
         let stream = Stream { name: "QUOTES".into(), state: "standing".into(), lag: 1_234, tick_age_s: 7.54 };
         let cluster = Cluster { peers: 2, inflight: 17, streams: vec![stream] };
         let text = tables(&Tables { cluster: Some(cluster), ..Tables::default() });
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_all_totals() {
+    fn a_line_has_all_totals() {
         let stats = Stats { saved_bytes: 82, deflated_bytes: 18, uptime_s: 61.4, ..Stats::default() };
         let text = line(&stats, None);
         assert!(text.starts_with("up 61 s") && text.ends_with("outboxes 0 B  deflate 18 %\n"), "{text}");

@@ -261,13 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn without_an_admin_key_it_says_how_to_get_tables() {
+    fn without_an_admin_key_the_screen_explains_the_tables() {
         assert!(drawn(&view(false), 100, 20).contains("admin key"));
     }
 
     /// The bug: a request that was refused, as by a limit of rates, ended the healthy session.
     #[test]
-    fn tables_that_cannot_be_read_leave_the_figures() {
+    fn figures_stay_if_the_tables_cannot_be_read() {
         let mut view = view(true);
         view.update_without_tables(view.stats.unwrap(), "GET /v1/topics answered 429".into());
         let text = drawn(&view, 110, 30);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn any_size_is_drawn() {
+    fn any_terminal_size_is_drawn() {
         for (width, height) in [(1, 1), (3, 2), (20, 5), (40, 10), (80, 12), (300, 90)] {
             drawn(&view(true), width, height);
         }

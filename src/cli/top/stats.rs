@@ -116,16 +116,16 @@ fn closed(code: u16, reason: &str, not_before: Option<Instant>) -> FeedError {
 mod tests {
     use super::*;
 
-    /// PROTOCOL 6: a drain or an operator is no end, a refused credential is.
+    /// PROTOCOL 6: `top` reconnects after a drain or an operator's close, and not after a refused credential.
     #[test]
     fn some_closes_are_final() {
         assert!([1001, 1006, 1013, 4004, 4005, 4009].into_iter().all(|code| matches!(closed(code, "", None), FeedError::Lost(..))));
         assert!([1002, 1003, 1007, 1008, 1009, 4001, 4002].into_iter().all(|code| matches!(closed(code, "", None), FeedError::Refused(_))));
     }
 
-    /// The bugs: `top` was back before the moment that `draining` names, and at once after an operator closed it.
+    /// The bugs: `top` reconnected before the time that `draining` names, and at once after an operator closed it.
     #[test]
-    fn a_named_moment_is_waited_for() {
+    fn a_reconnect_waits_for_the_named_time() {
         let named = Instant::now() + Duration::from_secs(3_600);
         assert!(matches!(closed(1001, "", Some(named)), FeedError::Lost(_, Some(until)) if until == named));
         assert!(matches!(closed(4009, "", None), FeedError::Lost(_, Some(_))));

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_not_given_orders() {
+    fn control_characters_are_not_printed() {
         assert_eq!(printable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
     }
 

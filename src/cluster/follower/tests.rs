@@ -1,4 +1,5 @@
-//! The follower against a model of a stream that removes old messages, loses its newest messages, is emptied and gets new epochs.
+//! The follower against a model of a stream that removes old messages, loses its newest messages, is emptied and gets
+//! new epochs.
 
 use std::ops::RangeInclusive;
 
@@ -77,9 +78,10 @@ struct Taken {
     contents: std::collections::HashMap<(Epoch, u64), u64>,
 }
 
-/// PROTOCOL 13: in one epoch a number has one content, and a live follower misses no number, whatever happens to the stream.
+/// PROTOCOL 13: in one epoch a number has one content, and a live follower misses no number, for any changes of the
+/// stream.
 #[test]
-fn a_number_has_one_content_in_an_epoch_and_none_is_missed() {
+fn each_number_of_an_epoch_has_one_content_and_none_is_missed() {
     for seed in 0..400 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stream = Stream { kept: Vec::new(), last: 0, next_content: 0 };
@@ -100,7 +102,8 @@ fn a_number_has_one_content_in_an_epoch_and_none_is_missed() {
                 3 | 4 => drop(stream.kept.drain(..stream.kept.len() / 2)),
                 _ => (0..rng.random_range(0..20)).for_each(|_| stream.append(None)),
             }
-            // A stream loses messages with its leader: every consumer ends, and each follower asks before there is another message.
+            // A stream loses messages with its leader: every consumer ends, and each follower asks before there is
+            // another message.
             if change <= 2 {
                 followers.iter_mut().for_each(|(follower, taken)| follow(follower, taken, &mut stream, &mut rng, 0, true));
             }
@@ -112,8 +115,9 @@ fn a_number_has_one_content_in_an_epoch_and_none_is_missed() {
     }
 }
 
-/// Follows the stream with one consumer for some steps, as `StreamReader` does. `pushes_out`: the stream removes old messages meanwhile.
-fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize, pushes_out: bool) {
+/// Follows the stream with one consumer for some steps, as `StreamReader` does. `removes_old`: the stream removes old
+/// messages meanwhile.
+fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize, removes_old: bool) {
     let start = loop {
         match follower.start(stream.info(follower.recognizable())) {
             Start::NameEpoch { expected } => stream.name_epoch(Epoch::random(), expected),
@@ -134,7 +138,7 @@ fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: 
         {
             stream.name_epoch(epoch, expected);
         }
-        if pushes_out && rng.random_ratio(1, 20) {
+        if removes_old && rng.random_ratio(1, 20) {
             stream.kept.drain(..stream.kept.len() / 3);
         }
         let Some((received, content)) = consumer.send(stream) else { continue };
@@ -214,8 +218,9 @@ fn a_lost_end_ends_the_epoch() {
     );
 }
 
-/// A stream lost its newest messages and has others with their numbers, before the follower asked: the message at the cursor is another one.
-/// (The stream passed for the same as long as its epoch was, so that `since` was kept for positions of lost messages.)
+/// A stream lost its newest messages and has others with their numbers, before the follower asked: the message at the
+/// cursor is another one. The bug: a stream with the same epoch counted as the same, so that `since` was kept for
+/// positions of lost messages.
 #[test]
 fn an_end_with_other_messages_is_a_lost_end() {
     let epoch = Epoch::random();
@@ -232,10 +237,11 @@ fn an_end_with_other_messages_is_a_lost_end() {
     assert_eq!(follower.start(info(60)), Start::NameEpoch { expected: 5 });
 }
 
-/// The same if the message at the cursor was removed meanwhile: the newest known message that is left tells whether the stream is the same.
-/// (The stream was taken for the same, and the messages with the lost numbers were missed silently.)
+/// The same if the message at the cursor was removed meanwhile: the newest known message that is left tells whether the
+/// stream is the same. The bug: the stream counted as the same, and the messages with the lost numbers were missed
+/// silently.
 #[test]
-fn an_end_that_was_pushed_out_is_known_by_what_is_left_of_it() {
+fn a_removed_end_is_recognized_by_the_newest_known_message() {
     let epoch = Epoch::random();
     let mut follower = loaded(epoch, 5);
     (6..=8).for_each(|number| assert_eq!(follower.receive(received(number, number - 4)), Ok(Next::ReadOn)));

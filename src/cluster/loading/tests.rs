@@ -1,5 +1,5 @@
-//! A model of a stream that cuts topics, later keeps more of each and loses its newest messages, against what a gateway that loads it answers
-//! to `since`.
+//! A model of a stream that cuts topics, later keeps more of each and loses its newest messages, against what a gateway
+//! that loads it answers to `since`.
 
 use std::collections::HashSet;
 
@@ -110,8 +110,8 @@ struct Gateway {
     follower: Follower,
     life: Option<Arc<StreamLife>>,
     logs: HashMap<TopicName, Log>,
-    told: HashSet<(usize, u64, u64)>,
-    told_from: u64,
+    seen: HashSet<(usize, u64, u64)>,
+    seen_from: u64,
     positions: HashSet<(usize, Epoch, Offset)>,
     /// The number of positions that were tried with `since`, and how many of these were recovered.
     asked: [usize; 2],
@@ -121,9 +121,9 @@ impl Gateway {
     fn new() -> Self {
         let rule = Rule { history: HISTORY, ..Rule::plain(Some(Pattern::parse("t.>").unwrap().into())) };
         let live = Live::new(&Config { rules: Rules::new(vec![rule]), ..Config::default() }, &Arc::new(Metrics::new()));
-        let (told, positions) = (HashSet::new(), HashSet::new());
+        let (seen, positions) = (HashSet::new(), HashSet::new());
         let clock = Clock::by_hand(Timestamp(0));
-        Self { live, clock, follower: Follower::default(), life: None, logs: HashMap::new(), told, told_from: 0, positions, asked: [0; 2] }
+        Self { live, clock, follower: Follower::default(), life: None, logs: HashMap::new(), seen, seen_from: 0, positions, asked: [0; 2] }
     }
 
     fn log(&mut self, topic: usize) -> &mut Log {
@@ -145,7 +145,7 @@ impl Gateway {
             }
         };
         if loading.is_none() {
-            self.begin_to_tell(stream);
+            self.become_live(stream);
         }
         let (mut next, mut sent) = (start, 0);
         for _ in 0..rng.random_range(1..80) {
@@ -172,7 +172,7 @@ impl Gateway {
                 self.life = Some(life);
                 let before = std::mem::replace(&mut self.logs, logs);
                 (0..TOPICS.len()).for_each(|topic| before.get(&name(topic)).into_iter().for_each(|log| self.log(topic).reach_back(log)));
-                self.begin_to_tell(stream);
+                self.become_live(stream);
             }
         }
     }
@@ -199,9 +199,10 @@ impl Gateway {
         if let Ok(topic) = stored.topic {
             let mut alone = Loading::new(life.epoch(), stored.sequence, None);
             alone.append(name(topic), &streamed, &self.live, &self.clock);
-            let message = alone.topics.values().next().and_then(|loaded| loaded.log.messages().next().cloned()).expect("it was taken");
+            let message =
+                alone.topics.values().next().and_then(|loaded| loaded.log.messages().next().cloned()).expect("the message was loaded");
             self.log(topic).append(&message);
-            self.told.insert((topic, stored.sequence, stored.content));
+            self.seen.insert((topic, stored.sequence, stored.content));
         }
         life.advance(Offset(stored.sequence));
         for topic in 0..TOPICS.len() {
@@ -211,7 +212,7 @@ impl Gateway {
     }
 
     /// The gateway is live again. Sessions reconnect with the positions that they had before.
-    fn begin_to_tell(&mut self, stream: &Stream) {
+    fn become_live(&mut self, stream: &Stream) {
         for (topic, epoch, offset) in std::mem::take(&mut self.positions) {
             let position = Position { epoch, offset };
             let recovered = recovered(self.log(topic), epoch, offset.0);
@@ -226,13 +227,13 @@ impl Gateway {
             for &Stored { sequence, content, .. } in of_topic {
                 if sequence > position.offset.0 {
                     assert!(kept.contains(&(sequence, content.to_string().into_bytes())), "{sequence} is missing behind {position:?}");
-                } else if sequence > self.told_from {
-                    assert!(self.told.contains(&(topic, sequence, content)), "whoever was at {position:?} has another {sequence}");
+                } else if sequence > self.seen_from {
+                    assert!(self.seen.contains(&(topic, sequence, content)), "a subscriber at {position:?} has another {sequence}");
                 }
             }
         }
-        self.told.clear();
-        self.told_from = self.follower.cursor();
+        self.seen.clear();
+        self.seen_from = self.follower.cursor();
     }
 }
 
@@ -250,11 +251,12 @@ fn name(topic: usize) -> TopicName {
     TopicName::parse(TOPICS[topic]).unwrap()
 }
 
-/// PROTOCOL 13: `recovered` is true only if no message of the topic after `since` can be missing, whatever was cut, however many messages of
-/// a topic the stream keeps by now, and whether or not the stream has lost its newest messages. (A topic that was cut while the stream kept
-/// fewer messages was taken for complete; so was a stream whose newest message was removed before the gateway asked.)
+/// PROTOCOL 13: `recovered` is true only if no message of the topic after `since` can be missing, whatever was cut,
+/// however many messages of a topic the stream keeps by now, and whether or not the stream has lost its newest
+/// messages. The bug: a topic that was cut while the stream kept fewer messages counted as complete. So did a stream
+/// whose newest message was removed before the gateway asked.
 #[test]
-fn nothing_is_missing_where_a_position_is_recovered() {
+fn a_recovered_position_misses_no_message() {
     let mut asked = [0; 2];
     for seed in 0..300 {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -269,9 +271,9 @@ fn nothing_is_missing_where_a_position_is_recovered() {
     assert!(asked[1] * 5 > asked[0], "of {} positions {} were recovered", asked[0], asked[1]);
 }
 
-/// The simplest such case: `t.a` was cut to three messages, and by now the stream keeps ten of each topic.
+/// `t.a` was cut to three messages, and by now the stream keeps ten of each topic.
 #[test]
-fn a_topic_that_was_cut_stays_incomplete_when_more_is_kept() {
+fn a_cut_topic_stays_incomplete_if_the_stream_keeps_more() {
     let (gateway, epoch) = (Gateway::new(), Epoch::random());
     let loading = gateway.load(epoch, &[(1, None), (3, Some(1)), (4, Some(0)), (5, Some(0)), (6, Some(0))]);
     let (_, logs) = loading.finish(1, 6, 10);
@@ -280,10 +282,10 @@ fn a_topic_that_was_cut_stays_incomplete_when_more_is_kept() {
     assert_eq!([1, 2].map(|offset| recovered(1, offset)), [false, true], "2 may have been of t.b");
 }
 
-/// Numbers that were followed before a load stay known after the stream has removed their messages. (A topic without messages was not
-/// recovered, and its subscribers were sent a gap.)
+/// Numbers that were followed before a load stay known after the stream has removed their messages. The bug: a topic
+/// without messages was not recovered, and its subscribers were sent a gap.
 #[test]
-fn what_was_followed_before_a_load_stays_known() {
+fn followed_numbers_stay_known_after_a_load() {
     let (gateway, epoch) = (Gateway::new(), Epoch::random());
     let followed = StreamLife::new(epoch, Offset(0), Offset(90));
     let empty = Log::of_stream(&followed, followed.base(), gateway.clock.moment());

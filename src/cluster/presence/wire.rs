@@ -110,14 +110,14 @@ mod text {
     }
 }
 
-/// Writes as many of `changes` as fit into `most` bytes, the first with the number `after + 1`. Returns the number of written changes. If the
-/// first change alone is longer, it is written without the `info` of the tokens.
+/// Writes as many of `changes` as fit into `most` bytes, the first with the number `after + 1`. Returns the number of
+/// written changes. If the first change alone is longer, it is written without the `info` of the tokens.
 pub fn changes<'a>(after: u64, changes: impl IntoIterator<Item = &'a Arc<PresenceChange>>, most: usize) -> (Vec<u8>, usize) {
     packed(format!("{{\"changes\":{{\"after\":{after},\"changes\":["), "]}}", changes, most)
 }
 
-/// Writes a page of the members after `after`, which includes the changes up to `n`: as many of `members` as fit into `most` bytes. `more` is
-/// given their number, and says whether there are more members after them.
+/// Writes a page of the members after `after`, which includes the changes up to `n`: as many of `members` as fit into
+/// `most` bytes. `more` is given their number, and says whether there are more members after them.
 pub fn page<'a>(
     after: Option<&MemberKey>,
     n: u64,
@@ -194,9 +194,9 @@ mod tests {
         Arc::new(PresenceChange { topic: TopicName::parse("chat.群").unwrap(), member, joined })
     }
 
-    /// A gateway reads the changes of another exactly as they were written.
+    /// A gateway reads the changes that another has written.
     #[test]
-    fn changes_are_read_as_they_were_written() {
+    fn changes_round_trip() {
         let told =
             [change(1, None, None, true), change(2, Some("o\"'\u{1}"), Some("{\"a\" :1.50}"), true), change(3, Some(""), None, false)];
         let (text, count) = changes(7, &told, 1 << 20);
@@ -209,7 +209,8 @@ mod tests {
         assert_eq!(serde_json::from_slice::<PageRequest>(&to_json(&request)).unwrap(), request);
     }
 
-    /// A message is no longer than the servers take. A member that alone is longer is written without the `info` of its tokens.
+    /// A message is no longer than the servers take. A member that alone is longer is written without the `info` of its
+    /// tokens.
     #[test]
     fn messages_are_bounded() {
         let long = format!("\"{}\"", "x".repeat(3_000));

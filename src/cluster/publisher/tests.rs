@@ -70,8 +70,9 @@ fn an_acknowledgement_has_a_number_and_no_error() {
     assert_eq!(acknowledged(b""), None);
 }
 
-/// Room for one wakes the publisher that has waited longest, and no other takes that room. (Room woke all publishers: 1,000 had half a
-/// million wake-ups. Later a publisher that came in between took the room, and the woken one waited behind all others.)
+/// Room for one wakes the publisher that has waited longest. No other publisher uses that room. The bugs: room woke all
+/// publishers, and 1,000 had half a million wake-ups. Later a publisher that came in between used the room, and the
+/// woken one waited behind all others.
 #[test]
 fn room_for_one_wakes_one() {
     let fixture = fixture();
@@ -83,7 +84,7 @@ fn room_for_one_wakes_one() {
     }
     for (number, publisher) in (1..).zip(&waiting) {
         fixture.acknowledge(number);
-        assert_eq!(publisher.times(), 0, "the message was not read yet");
+        assert_eq!(publisher.times(), 0, "the message was not read back yet");
         fixture.publisher.read_to(&fixture.state, number);
         assert_eq!(publisher.times(), 1);
         assert!(fixture.publish().is_none(), "the room is reserved for the woken publisher");
@@ -94,7 +95,8 @@ fn room_for_one_wakes_one() {
     assert!(first.iter().all(|receipt| receipt.poll(Waker::noop()).is_ready()));
 }
 
-/// Room that was reserved for a publisher goes to the next one: at once if the publisher is forgotten, else at the second check.
+/// Room that was reserved for a publisher goes to the next one: at once if the publisher is forgotten, else at the
+/// second check.
 #[test]
 fn unused_room_goes_to_the_next_publisher() {
     let fixture = fixture();
@@ -113,10 +115,11 @@ fn unused_room_goes_to_the_next_publisher() {
     assert_eq!(times(), [1, 1, 1]);
 }
 
-/// When the connection is lost, publications without an acknowledgement are answered with `unavailable`, and nobody waits for room. An
-/// acknowledged publication is answered after this gateway has read it on its other connection. (It was answered before.)
+/// When the connection is lost, publications without an acknowledgement are answered with `unavailable`, and no
+/// publisher waits for room. An acknowledged publication is answered after this gateway has read it on its other
+/// connection. The bug: it was answered before.
 #[test]
-fn nobody_waits_without_a_connection() {
+fn no_publisher_waits_without_a_connection() {
     let fixture = fixture();
     let receipts: Vec<_> = (0..INFLIGHT).map(|_| fixture.publish().unwrap()).collect();
     let waiting = Arc::<Count>::default();
@@ -125,14 +128,15 @@ fn nobody_waits_without_a_connection() {
     fixture.publisher.set_connected(false);
     assert_eq!((waiting.times(), fixture.publisher.inflight()), (1, 1));
     let answers: Vec<_> = receipts.iter().map(|receipt| receipt.poll(Waker::noop())).collect();
-    assert!(answers[0].is_pending(), "the message was not read yet");
+    assert!(answers[0].is_pending(), "the message was not read back yet");
     assert!(answers[1..].iter().all(|answer| matches!(answer, Poll::Ready(Err(PublishError::Unavailable(_))))));
     fixture.publisher.read_to(&fixture.state, 1);
     let answer = receipts[0].poll(Waker::noop());
     assert!(matches!(&answer, Poll::Ready(Ok(position)) if position.offset == Offset(1)), "{answer:?}");
 }
 
-/// A publication that was answered `unavailable` is not sent later, after newer ones. (It was, once the connection took messages again.)
+/// The bug: a publication that was answered `unavailable` was sent later, after newer ones, once the connection
+/// accepted messages again.
 #[test]
 fn an_answered_publication_is_not_sent() {
     let fixture = fixture();
@@ -146,7 +150,8 @@ fn an_answered_publication_is_not_sent() {
     assert_eq!(fixture.unsent(), [8]);
 }
 
-/// While the connection takes no data, unsent messages are bounded as publications are. (Those that had timed out were kept in addition.)
+/// While the connection accepts no data, unsent messages are bounded as publications are. The bug: those that had timed
+/// out were kept in addition.
 #[test]
 fn unsent_messages_are_bounded() {
     let fixture = fixture();
@@ -158,9 +163,10 @@ fn unsent_messages_are_bounded() {
     assert_eq!(fixture.unsent().len(), INFLIGHT);
 }
 
-/// The headers of publications on their way count as their payloads do. (64 MiB of payloads might have had as many headers beside them.)
+/// The headers of publications in flight count as their payloads do. The bug: 64 MiB of payloads could have as many
+/// bytes of headers.
 #[test]
-fn headers_count_against_the_bytes_on_their_way() {
+fn headers_count_against_the_bytes_in_flight() {
     let fixture = fixture();
     let tags = vec![("key".into(), "x".repeat(10_000).into())];
     let extra = Arc::new(crate::hub::Extra { publisher: None, tags });

@@ -17,7 +17,7 @@ fn repetitive(length: usize) -> Vec<u8> {
 
 /// RFC 7692 §7.2.1: with every window and level the payload inflates to the message, has no tail, and is appended.
 #[test]
-fn every_window_and_level_inflates_to_the_same() {
+fn every_window_and_level_round_trips() {
     let message = repetitive(20_000);
     let mut inflater = Inflater::default();
     for level in 1..=9 {
@@ -52,7 +52,7 @@ fn echoes_are_always_compressed() {
 
 /// RFC 7692 §7.1.2.1: no distance exceeds the negotiated window, at any level and also with 8 bits.
 #[test]
-fn no_distance_is_larger_than_the_window() {
+fn no_distance_exceeds_the_window() {
     let message = repetitive(70_000);
     for level in 1..=9 {
         let mut deflater = Deflater::new(level);
@@ -67,7 +67,7 @@ fn no_distance_is_larger_than_the_window() {
 }
 
 #[test]
-fn a_message_that_does_not_get_smaller_stays_plain() {
+fn a_message_that_does_not_get_smaller_is_not_compressed() {
     let mut deflater = Deflater::new(3);
     let mut packed = b"head".to_vec();
     let noise = noise(300);
@@ -81,7 +81,7 @@ fn a_message_that_does_not_get_smaller_stays_plain() {
 
 proptest! {
     #[test]
-    fn any_message_stays_the_same(message in prop::collection::vec(0u8..4, 0..3000), level in 1u32..=9, window_bits in 8u8..=15, spare in 0usize..5000) {
+    fn any_message_round_trips(message in prop::collection::vec(0u8..4, 0..3000), level in 1u32..=9, window_bits in 8u8..=15, spare in 0usize..5000) {
         let mut packed = Vec::with_capacity(spare);
         if Deflater::new(level).compress(&message, window_bits, &mut packed) {
             prop_assert!(packed.len() < message.len());

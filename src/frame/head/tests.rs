@@ -11,7 +11,7 @@ fn refused(bytes: &[u8]) -> CloseCode {
     Head::parse(bytes).unwrap_err().code
 }
 
-/// RFC 6455 §5.2: three forms of the length, each where it is the shortest.
+/// RFC 6455 §5.2: a length has three forms.
 #[test]
 fn lengths_are_read_in_their_shortest_form() {
     for (bytes, length) in [
@@ -33,7 +33,7 @@ fn lengths_are_read_in_their_shortest_form() {
 
 /// RFC 6455 §5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0".
 #[test]
-fn other_forms_of_a_length_are_refused() {
+fn longer_forms_of_a_length_are_refused() {
     for bytes in [
         &[0x82, 0xfe, 0, 125][..],
         &[0x82, 0xfe, 0, 0],
@@ -64,7 +64,7 @@ fn reserved_unmasked_and_overlong_control_frames_are_refused() {
     }
 }
 
-/// RFC 6455 §5.2: what is written is unmasked, whole and in the shortest form.
+/// RFC 6455 §5.2: heads of the gateway have no mask and are never fragments.
 #[test]
 fn heads_are_written_in_their_shortest_form() {
     for (length, expected) in [

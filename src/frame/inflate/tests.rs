@@ -20,7 +20,7 @@ fn inflated(payload: &[u8], limit: usize) -> Result<Vec<u8>, Violation> {
 
 /// RFC 7692 §7.2.3: the examples, byte for byte.
 #[test]
-fn the_examples_of_the_rfc() {
+fn rfc_examples_are_inflated() {
     for payload in [
         &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],                     // §7.2.3.1: one block
         &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00], // §7.2.3.3: a stored block
@@ -34,15 +34,15 @@ fn the_examples_of_the_rfc() {
 
 /// RFC 7692 §7.2.3.6 writes an empty message as `00`. Other empty streams are accepted too.
 #[test]
-fn empty_messages() {
+fn empty_streams_are_empty_messages() {
     for payload in [&[0x00][..], &[], &[0x01], &[0x03, 0x00], &[0x02, 0x00], &[0x03, 0x00, 0x00]] {
         assert_eq!(inflated(payload, 0).as_deref(), Ok(&b""[..]), "{payload:x?}");
     }
 }
 
-/// RFC 7692 §7.2.3.4: data may follow a last block. The empty block after it may be missing at the end.
+/// RFC 7692 §7.2.3.4: the empty block after a last block may be missing at the end.
 #[test]
-fn last_blocks() {
+fn data_may_follow_a_last_block() {
     let (one, two) = (packed(b"one", FlushCompress::Finish), packed(b"two", FlushCompress::Finish));
     assert_eq!(inflated(&one, 9).as_deref(), Ok(&b"one"[..]));
     assert_eq!(inflated(&[&one[..], &two].concat(), 9).as_deref(), Ok(&b"onetwo"[..]));
@@ -95,9 +95,8 @@ fn a_bomb_costs_no_more_than_the_limit() {
     }
 }
 
-/// A damaged message does not affect the next one.
 #[test]
-fn a_message_begins_anew_after_a_failure() {
+fn a_damaged_message_does_not_affect_the_next() {
     let mut inflater = Inflater::default();
     assert_eq!(inflater.inflate(&[0x06], 9), Err(corrupt()));
     assert_eq!(inflater.inflate(&without_tail(b"fine"), 9), Ok(&b"fine"[..]));

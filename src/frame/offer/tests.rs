@@ -7,9 +7,9 @@ fn answer(headers: &[&str]) -> Option<(u8, String)> {
     negotiate(headers.iter().map(|header| header.as_bytes()), false).map(|agreement| (agreement.window.bits, agreement.response))
 }
 
-/// RFC 7692 §7.1: what browsers and libraries offer.
+/// RFC 7692 §7.1: these are the offers of browsers and libraries.
 #[test]
-fn known_parameters_are_accepted() {
+fn offers_with_known_parameters_are_accepted() {
     for offer in [
         "permessage-deflate",
         "permessage-deflate; client_max_window_bits",
@@ -28,7 +28,8 @@ fn known_parameters_are_accepted() {
     }
 }
 
-/// PROTOCOL 12: with history the client keeps its window unless it asks otherwise. The response names no window that was not offered.
+/// PROTOCOL 12: with history the client keeps its window unless it asks otherwise. The response names no window that
+/// was not offered.
 #[test]
 fn with_history_the_client_keeps_its_window() {
     let kept = "permessage-deflate; client_no_context_takeover";
@@ -53,7 +54,7 @@ fn with_history_the_client_keeps_its_window() {
 
 /// RFC 7692 §7.1, §5.1: an offer with an unknown, repeated or invalid parameter is declined.
 #[test]
-fn other_parameters_are_declined() {
+fn offers_with_other_parameters_are_declined() {
     assert_eq!(answer(&[]), None);
     for parameters in [
         "unknown",

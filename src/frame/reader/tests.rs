@@ -31,7 +31,7 @@ fn text(text: &str) -> Outcome {
 
 /// DESIGN, "an idle session costs next to nothing".
 #[test]
-fn an_idle_reader_is_small_and_owns_nothing() {
+fn an_idle_reader_is_small_and_owns_no_buffer() {
     assert!(size_of::<FrameReader>() <= 48, "{}", size_of::<FrameReader>());
     let mut reader = plain();
     let stream = [frame(0x01, b"Hel"), frame(0x89, b"ping"), frame(0x80, b"lo")].concat();
@@ -59,22 +59,23 @@ fn a_whole_message_is_lent_from_the_input() {
     assert!(!reader.is_mid_message());
 }
 
-/// RFC 6455 §5.4: control frames come between fragments; a Close there is a Close.
+/// RFC 6455 §5.4: control frames may come between fragments. A Close there ends the connection.
 #[test]
-fn control_frames_come_between_fragments() {
+fn control_frames_between_fragments_are_read() {
     let fragments = [frame(0x01, b"He"), frame(0x89, b"?"), frame(0x00, b""), frame(0x8a, b"!"), frame(0x80, b"llo"), frame(0x82, b"")];
     assert_eq!(read_frames(plain, &fragments), [Outcome::Ping(b"?".to_vec()), Outcome::Pong, text("Hello"), Outcome::Binary(vec![])]);
     let closed = [frame(0x01, b"He"), frame(0x88, b"\x03\xe8bye"), frame(0x80, b"llo")];
     assert_eq!(read_frames(plain, &closed), [Outcome::Close(Some((1000, "bye".to_owned())))]);
 }
 
-/// RFC 6455 §5.4: a message can't begin within another, and a continuation needs a message. Earlier messages are returned.
+/// RFC 6455 §5.4: a message can't begin within another, and a continuation needs a message. Earlier messages are
+/// returned.
 #[test]
 fn fragments_out_of_order_are_refused() {
     let before = frame(0x81, b"before");
-    assert_eq!(read_frames(plain, &[before.clone(), frame(0x80, b"x")]), [text("before"), Outcome::Violated(1002)]);
-    assert_eq!(read_frames(plain, &[before.clone(), frame(0x01, b"x"), frame(0x81, b"y")]), [text("before"), Outcome::Violated(1002)]);
-    assert_eq!(read_frames(plain, &[before, frame(0x81, b"x"), frame(0x00, b"y")]), [text("before"), text("x"), Outcome::Violated(1002)]);
+    assert_eq!(read_frames(plain, &[before.clone(), frame(0x80, b"x")]), [text("before"), Outcome::Violation(1002)]);
+    assert_eq!(read_frames(plain, &[before.clone(), frame(0x01, b"x"), frame(0x81, b"y")]), [text("before"), Outcome::Violation(1002)]);
+    assert_eq!(read_frames(plain, &[before, frame(0x81, b"x"), frame(0x00, b"y")]), [text("before"), text("x"), Outcome::Violation(1002)]);
 }
 
 /// RFC 6455 §8.1: characters may be cut anywhere. An invalid byte is an error at once, before the frame is whole.
@@ -89,11 +90,11 @@ fn text_is_checked_as_it_arrives() {
     let good = bad.len();
     bad.extend(b"\xf4\x90\x80\x80edited");
     let stream = frame(0x81, &bad);
-    assert_eq!(read_pieces(&mut plain(), &[&stream]), [Outcome::Violated(1007)]);
+    assert_eq!(read_pieces(&mut plain(), &[&stream]), [Outcome::Violation(1007)]);
     let bytes: Vec<&[u8]> = stream.chunks(1).collect();
     assert_eq!(read_pieces(&mut plain(), &bytes[..6 + good + 1]), []);
-    assert_eq!(read_pieces(&mut plain(), &bytes[..6 + good + 2]), [Outcome::Violated(1007)]);
-    assert_eq!(read_frames(plain, &[frame(0x01, "κ".as_bytes()), frame(0x00, b"\xce"), frame(0x80, b"")]), [Outcome::Violated(1007)]);
+    assert_eq!(read_pieces(&mut plain(), &bytes[..6 + good + 2]), [Outcome::Violation(1007)]);
+    assert_eq!(read_frames(plain, &[frame(0x01, "κ".as_bytes()), frame(0x00, b"\xce"), frame(0x80, b"")]), [Outcome::Violation(1007)]);
     assert_eq!(read_frames(plain, &[frame(0x02, b"\xff"), frame(0x80, b"\xff")]), [Outcome::Binary(b"\xff\xff".to_vec())]);
 }
 
@@ -102,15 +103,15 @@ fn text_is_checked_as_it_arrives() {
 fn messages_past_the_limit_are_refused() {
     assert_eq!(read_frames(plain, &[frame(0x82, &[7; LIMIT])]), [Outcome::Binary(vec![7; LIMIT])]);
     assert_eq!(read_frames(plain, &[frame(0x02, &[7; 999]), frame(0x80, &[7])]), [Outcome::Binary(vec![7; LIMIT])]);
-    assert_eq!(read_frames(plain, &[frame(0x82, &[7; LIMIT + 1])]), [Outcome::Violated(1009)]);
-    assert_eq!(read_frames(plain, &[frame(0x02, &[7; 999]), frame(0x00, &[]), frame(0x80, &[7; 2])]), [Outcome::Violated(1009)]);
+    assert_eq!(read_frames(plain, &[frame(0x82, &[7; LIMIT + 1])]), [Outcome::Violation(1009)]);
+    assert_eq!(read_frames(plain, &[frame(0x02, &[7; 999]), frame(0x00, &[]), frame(0x80, &[7; 2])]), [Outcome::Violation(1009)]);
     let lie = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4];
-    assert_eq!(read_frames(plain, &[lie.to_vec()]), [Outcome::Violated(1009)]);
+    assert_eq!(read_frames(plain, &[lie.to_vec()]), [Outcome::Violation(1009)]);
 }
 
-/// Any number of fragments takes one buffer, which is bounded by the limit.
+/// The buffer is bounded by the limit, for any number of fragments.
 #[test]
-fn fragments_take_no_memory_beside_their_bytes() {
+fn fragments_take_one_buffer() {
     let mut reader = FrameReader::new(70_000, None);
     let mut stream = frame(0x02, b"");
     for _ in 0..65_536 {
@@ -121,48 +122,49 @@ fn fragments_take_no_memory_beside_their_bytes() {
     assert_eq!(reader.take_frames(), 65_538);
 }
 
-/// RFC 6455 §5.2: RSV1 without the extension; RFC 7692 §6.1: on a control frame or on a continuation.
+/// RFC 6455 §5.2: RSV1 is refused without the extension. RFC 7692 §6.1: it is refused on a control frame or a
+/// continuation.
 #[test]
-fn rsv1_is_refused_elsewhere() {
+fn rsv1_is_refused_except_on_first_data_frames() {
     let hello = deflated(b"Hello");
-    assert_eq!(read_frames(plain, &[frame(0xc1, &hello)]), [Outcome::Violated(1002)]);
+    assert_eq!(read_frames(plain, &[frame(0xc1, &hello)]), [Outcome::Violation(1002)]);
     assert_eq!(read_frames(with_deflate, &[frame(0xc1, &hello), frame(0x81, b"plain")]), [text("Hello"), text("plain")]);
-    assert_eq!(read_frames(with_deflate, &[frame(0x41, &hello[..2]), frame(0xc0, &hello[2..])]), [Outcome::Violated(1002)]);
-    assert_eq!(read_frames(with_deflate, &[frame(0x01, b"He"), frame(0xc0, b"llo")]), [Outcome::Violated(1002)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0x41, &hello[..2]), frame(0xc0, &hello[2..])]), [Outcome::Violation(1002)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0x01, b"He"), frame(0xc0, b"llo")]), [Outcome::Violation(1002)]);
     for opcode in [0xc8, 0xc9, 0xca] {
-        assert_eq!(read_frames(with_deflate, &[frame(opcode, b"")]), [Outcome::Violated(1002)]);
-        assert_eq!(read_frames(plain, &[frame(opcode, b"")]), [Outcome::Violated(1002)]);
+        assert_eq!(read_frames(with_deflate, &[frame(opcode, b"")]), [Outcome::Violation(1002)]);
+        assert_eq!(read_frames(plain, &[frame(opcode, b"")]), [Outcome::Violation(1002)]);
     }
 }
 
 /// RFC 7692 §6.2, §7.2.2: the fragments form one stream, and the inflated message is checked like any other.
 #[test]
-fn compressed_messages() {
+fn compressed_messages_are_inflated() {
     let hello = deflated(b"Hello");
     for cut in 0..=hello.len() {
         let frames = [frame(0x41, &hello[..cut]), frame(0x89, b"?"), frame(0x80, &hello[cut..])];
         assert_eq!(read_frames(with_deflate, &frames), [Outcome::Ping(b"?".to_vec()), text("Hello")]);
     }
     assert_eq!(read_frames(with_deflate, &[frame(0xc1, b"\x00"), frame(0xc2, b"")]), [text(""), Outcome::Binary(vec![])]);
-    assert_eq!(read_frames(with_deflate, &[frame(0xc1, &deflated(b"\xff"))]), [Outcome::Violated(1007)]);
-    assert_eq!(read_frames(with_deflate, &[frame(0x41, &deflated(b"\xff")), frame(0x80, b"")]), [Outcome::Violated(1007)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc1, &deflated(b"\xff"))]), [Outcome::Violation(1007)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0x41, &deflated(b"\xff")), frame(0x80, b"")]), [Outcome::Violation(1007)]);
     assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(b"\xff"))]), [Outcome::Binary(vec![0xff])]);
-    assert_eq!(read_frames(with_deflate, &[frame(0xc1, &hello[..4])]), [Outcome::Violated(1007)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc1, &hello[..4])]), [Outcome::Violation(1007)]);
     assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT]))]), [Outcome::Binary(vec![0; LIMIT])]);
-    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT + 1]))]), [Outcome::Violated(1009)]);
-    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(&vec![0; 10_000_000]))]), [Outcome::Violated(1009)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT + 1]))]), [Outcome::Violation(1009)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(&vec![0; 10_000_000]))]), [Outcome::Violation(1009)]);
 }
 
 /// An incompressible message of `message_bytes` is larger on the wire, and accepted. Much larger ones are refused.
 #[test]
-fn the_limit_is_that_of_the_inflated_message() {
+fn the_limit_is_of_the_inflated_message() {
     let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
     let noise: Vec<u8> = std::iter::successors(Some(1), next).map(|state| state.to_be_bytes()[0]).take(LIMIT).collect();
     let packed = deflated(&noise);
     assert!(packed.len() > LIMIT);
     assert_eq!(read_frames(with_deflate, &[frame(0xc2, &packed)]), [Outcome::Binary(noise)]);
     let padded = [0u8, 0, 0, 0xff, 0xff].repeat(LIMIT);
-    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &padded)]), [Outcome::Violated(1009)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &padded)]), [Outcome::Violation(1009)]);
 }
 
 /// RFC 6455 §1.4: all input after a Close or an error is ignored.

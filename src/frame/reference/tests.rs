@@ -16,9 +16,9 @@ fn quote(step: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A quote that refers to the one before takes a fifth of its bytes.
+/// With the reference, a quote takes a fifth of its bytes.
 #[test]
-fn a_quote_refers_to_the_one_before() {
+fn a_reference_to_the_quote_before_saves_bytes() {
     let (mut parser, mut client) = (ReferenceParser::default(), Client::new(15));
     let mut packed = Vec::new();
     assert!(Deflater::new(3).compress_always(&quote(100), 15, &mut packed));
@@ -52,7 +52,7 @@ fn a_position_that_is_off_by_one_gives_another_message() {
 
 /// Both extremes of a reference: an empty message, and a whole window.
 #[test]
-fn the_smallest_and_the_largest_messages() {
+fn the_smallest_and_the_largest_messages_round_trip() {
     let mut parser = ReferenceParser::default();
     let half: Vec<u8> = (0..REFERENCE_BYTES_MAX / 2).map(|at| (at * at / 7) as u8).collect();
     for (reference, message) in [(&b""[..], &b""[..]), (b"", b"abcdef"), (b"abcdef", b""), (b"abc", b"abc"), (&half, &half)] {
@@ -82,9 +82,9 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-    /// A client reads all messages, each of which refers to any earlier one in the window, or to none.
+    /// Each message refers to any earlier one in the window, or to none.
     #[test]
-    fn a_client_of_any_window_reads_what_was_meant(
+    fn a_client_with_any_window_reads_the_messages(
         window_bits in 8u8..=15,
         messages in prop::collection::vec((message(), any::<prop::sample::Index>(), 0u8..8), 1..24),
     ) {

@@ -2,14 +2,15 @@
 
 use foldhash::HashMap;
 
-/// The most children that are kept in a list. A hash map of one entry takes the memory of four, in an allocation of its own.
+/// The most children that are kept in a list. A hash map of one entry takes the memory of four, in an allocation of its
+/// own.
 const LISTED_MAX: usize = 4;
 
 /// A hash map with a larger capacity than this shrinks once less than a quarter of it is in use.
 const CAPACITY_KEPT: usize = 64;
 
-/// Nodes by token: a list of a few, else a hash map. A look-up in a sorted map took six times as long among 100,000 nodes as in a map of
-/// one.
+/// Nodes by token: a list of a few, else a hash map. A look-up in a sorted map took six times as long among 100,000
+/// nodes as in a map of one.
 #[derive(Debug)]
 pub enum Children<T> {
     /// At most [`LISTED_MAX`] nodes, in no order.
@@ -90,7 +91,7 @@ impl<T> Children<T> {
 mod tests {
     use super::*;
 
-    /// Each child is found by its token, however many are added and removed, and a removed one is not found.
+    /// This holds for any number of insertions and removals. A removed child is not found.
     #[test]
     fn children_are_found_by_token() {
         let mut children = Children::default();

@@ -82,7 +82,8 @@ impl<V> PatternTrie<V> {
         self.matches_until(topic, all);
     }
 
-    /// Calls `found` with the value of each pattern that matches `topic`, until `found` breaks off. Returns how many nodes were visited.
+    /// Calls `found` with the value of each pattern that matches `topic`, until `found` breaks off. Returns how many
+    /// nodes were visited.
     pub fn matches_until<'a>(&'a self, topic: &TopicName, found: impl FnMut(&'a V) -> ControlFlow<()>) -> usize {
         let mut search = Search { found, visited: 0 };
         let _ = search.visit(&self.root, topic.as_str(), true);
@@ -121,9 +122,9 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// The trie agrees with `Pattern::matches`, which looks at one pair at a time.
+        /// `Pattern::matches` compares one pattern with one topic.
         #[test]
-        fn the_trie_finds_what_matching_says(
+        fn the_trie_agrees_with_pattern_matches(
             patterns in proptest::collection::btree_set("(\\$?[ab*]\\.){0,3}[ab*>]", 0..12),
             topics in proptest::collection::btree_set("\\$?[ab](\\.[ab]){0,3}", 0..12),
         ) {

@@ -83,7 +83,7 @@ mod tests {
 
     /// PROTOCOL 13: a publisher gets an answer even if the engine fails.
     #[test]
-    fn a_receipt_has_one_answer() {
+    fn a_receipt_of_a_dropped_sender_is_answered() {
         let (sender, receipt) = Receipt::pair();
         assert!(receipt.poll(Waker::noop()).is_pending());
         drop(sender);

@@ -12,7 +12,8 @@ use crate::position::{Epoch, Offset, Position};
 /// The replay that a subscriber asks for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReplayRequest<'a> {
-    /// The epoch and offset of the last message that the subscriber says it has. Without an epoch, the offset alone is compared.
+    /// The epoch and offset of the last message that the subscriber says it has. Without an epoch, the offset alone is
+    /// compared.
     pub since: Option<(Option<&'a str>, Offset)>,
     /// How many of the newest messages are replayed without `since`; `None`: as many as the rule's `last`.
     pub last: Option<usize>,
@@ -82,8 +83,8 @@ pub enum ReadFrom {
     Before(Offset),
 }
 
-/// The kept messages of one life of a topic. A log assigns positions, or takes messages whose position an engine assigned. A log has no
-/// subscribers.
+/// The kept messages of one life of a topic. A log assigns positions, or takes messages whose position an engine
+/// assigned. A log has no subscribers.
 #[derive(Debug)]
 pub struct Log {
     life: Life,
@@ -129,8 +130,8 @@ impl Log {
         self.history.from(Offset(0))
     }
 
-    /// The position of the newest message. For a stream's topic that keeps none, the position up to which the stream was followed: no
-    /// message of the topic before it is unknown.
+    /// The position of the newest message. For a stream's topic that keeps none, the position up to which the stream
+    /// was followed: no message of the topic before it is unknown.
     pub fn position(&self) -> Position {
         match self.history.is_empty() {
             true => self.known_to(),
@@ -138,8 +139,8 @@ impl Log {
         }
     }
 
-    /// The position up to which every message of the topic is known. In a stream, offsets behind the newest message are those of other
-    /// topics.
+    /// The position up to which every message of the topic is known. In a stream, offsets behind the newest message are
+    /// those of other topics.
     pub fn known_to(&self) -> Position {
         let cursor = match &self.life {
             Life::OfStream(life) => life.cursor(),
@@ -148,8 +149,8 @@ impl Log {
         Position { epoch: self.epoch(), offset: self.newest.max(cursor) }
     }
 
-    /// Takes over what `before`, which this log replaces, knows of the same life: up to where `before` is known, no message may be missing
-    /// but those that it had given up.
+    /// Takes over what `before`, which this log replaces, knows of the same life: up to where `before` is known, no
+    /// message may be missing but those that it had given up.
     pub fn reach_back(&mut self, before: &Self) {
         let (missing_up_to, known) = (self.history.missing_up_to(), before.known_to());
         if known.epoch != self.epoch() || known.offset < missing_up_to {
@@ -229,8 +230,8 @@ impl Log {
         Position { offset: first.map_or(owed.offset, |message| message.position.offset), ..owed }
     }
 
-    /// Reads from `next` on: at most `messages` messages, and about `bytes` bytes. A `next` of another epoch is read from the oldest
-    /// message on, with a gap that names the epoch of the log.
+    /// Reads from `next` on: at most `messages` messages, and about `bytes` bytes. A `next` of another epoch is read
+    /// from the oldest message on, with a gap that names the epoch of the log.
     pub fn read(&self, next: Position, messages: usize, mut bytes: usize) -> ReplayPiece {
         let (epoch, missing_up_to) = (self.epoch(), self.history.missing_up_to());
         let gap = match next.offset {
@@ -263,7 +264,8 @@ impl Log {
         HistoryPage { epoch: Some(self.epoch()), messages, more }
     }
 
-    /// The part of the history that begins at `from`, with the newest position; at most `limit` messages and about `bytes` bytes.
+    /// The part of the history that begins at `from`, with the newest position; at most `limit` messages and about
+    /// `bytes` bytes.
     pub fn part(&self, from: ReadFrom, limit: usize, bytes: usize) -> HistoryPart {
         let messages = match from {
             ReadFrom::After(offset) => self.page(Some(offset), limit, bytes).messages,
@@ -342,9 +344,9 @@ mod tests {
         Message::new(About { rule, ..About::of_test("chat.a", position, PayloadKind::Text) }, b"x")
     }
 
-    /// A log continues from a message whose position it did not assign, as a restored history has them.
+    /// A restored history has positions that the log did not assign.
     #[test]
-    fn a_log_takes_positions_that_were_assigned_elsewhere() {
+    fn a_log_continues_from_a_restored_position() {
         let mut log = Log::new(Moment::default());
         let epoch = log.position().epoch;
         for offset in 41..=43 {
@@ -358,15 +360,15 @@ mod tests {
             (start.recovered, start.replay_from)
         };
         assert_eq!(start(41), (Some(true), Some(Offset(42))));
-        assert_eq!(start(40), (Some(false), Some(Offset(43))), "41 was pushed out");
+        assert_eq!(start(40), (Some(false), Some(Offset(43))), "41 was evicted");
         let piece = log.read(Position { epoch, offset: Offset(40) }, 10, 1_000);
         let gap = ReplayGap { from: Offset(40), to: Offset(41), epoch: None };
         assert_eq!((piece.gap, piece.messages.len(), piece.caught_up), (Some(gap), 2, true));
     }
 
-    /// Offsets that an engine gives have holes: `since`, `last` and pages go by messages, not by numbers.
+    /// Offsets of an engine have holes. `since`, `last` and pages count messages, and not numbers.
     #[test]
-    fn a_log_with_holes_is_read_by_its_messages() {
+    fn a_log_with_holes_counts_messages() {
         let mut log = Log::new(Moment::default());
         let epoch = log.position().epoch;
         for offset in [10, 25, 70, 71, 90] {
@@ -377,11 +379,11 @@ mod tests {
             (start.recovered, start.replay_from.map(|offset| offset.0))
         };
         let since = |offset| ReplayRequest { since: Some((Some(epoch.as_str()), Offset(offset))), last: None };
-        assert_eq!(start(since(9)), (Some(false), None), "10 was pushed out");
+        assert_eq!(start(since(9)), (Some(false), None), "10 was evicted");
         assert_eq!(start(since(10)), (Some(true), Some(11)));
         assert_eq!(start(since(60)), (Some(true), Some(61)), "an offset of another topic");
         assert_eq!(start(since(90)), (Some(true), None));
-        assert_eq!(start(since(91)), (Some(false), None), "it lies ahead");
+        assert_eq!(start(since(91)), (Some(false), None), "past the newest offset");
         assert_eq!(start(ReplayRequest { since: None, last: Some(2) }), (None, Some(71)));
         let offsets = |messages: &[Message]| messages.iter().map(|message| message.position.offset.0).collect::<Vec<_>>();
         assert_eq!(offsets(&log.page(None, 3, 1_000).messages), [70, 71, 90]);
@@ -391,9 +393,9 @@ mod tests {
         assert_eq!((piece.gap, offsets(&piece.messages), piece.caught_up), (None, vec![70, 71], false));
     }
 
-    /// PROTOCOL 13: a reader from another life is told of the new one before its first message.
+    /// PROTOCOL 13: a gap with the new epoch comes before the first message.
     #[test]
-    fn a_reader_from_another_life_begins_anew() {
+    fn a_reader_with_another_epoch_gets_a_gap_and_all_messages() {
         let mut log = Log::restored(Position { epoch: Epoch::random(), offset: Offset(7) }, std::iter::empty(), Moment::default());
         let position = log.position();
         log.append(&message(Position { offset: Offset(8), ..position }, 4));

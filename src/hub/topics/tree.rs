@@ -102,8 +102,8 @@ struct Walk<'a, 's, T> {
 }
 
 impl<'a, T> Walk<'a, '_, T> {
-    /// Visits the nodes that the selection matches below `node`, to which `state` belongs. `after`: the tokens from here to the node at
-    /// which the last slice stopped.
+    /// Visits the nodes that the selection matches below `node`, to which `state` belongs. `after`: the tokens from
+    /// here to the node at which the last slice stopped.
     fn below(&mut self, node: &'a Node<T>, state: State, after: Option<&str>) -> ControlFlow<()> {
         let after = after.map(split);
         let begin = after.map_or(Bound::Unbounded, |(token, _)| Bound::Included(token));
@@ -111,7 +111,8 @@ impl<'a, T> Walk<'a, '_, T> {
             let mut children = node.children.range::<str, _>((begin, Bound::Unbounded));
             return children.try_for_each(|(name, child)| self.enter(name, child, state, after));
         };
-        // Of the tokens that the patterns name, only those with living topics are visited. Each look-up counts as a step.
+        // Of the tokens that the patterns name, only those with living topics are visited. Each look-up counts as a
+        // step.
         let first = after.map_or(0, |(token, _)| named.partition_point(|name| **name < *token));
         named[first..].iter().try_for_each(|name| {
             self.visited += 1;
@@ -174,9 +175,9 @@ mod tests {
         Selection::of(&patterns)
     }
 
-    /// A pattern visits what it matches and no more, however many topics there are; slices add nothing.
+    /// The steps are in proportion to the matching topics, for slices of any size.
     #[test]
-    fn a_pattern_visits_only_what_it_may_match() {
+    fn a_search_visits_only_nodes_that_may_match() {
         let mut tree = TopicTree::default();
         for number in 0..2_000 {
             tree.insert(&name(&format!("a.n{number}")), Arc::new(name(&format!("a.n{number}"))));
@@ -191,9 +192,9 @@ mod tests {
         }
     }
 
-    /// Many patterns that match many topics cost what one of them does: the steps are not their product.
+    /// The steps are not the product of patterns and topics.
     #[test]
-    fn many_patterns_are_searched_as_one() {
+    fn many_patterns_are_searched_together() {
         const TOPICS: usize = 2_000;
         let mut tree = TopicTree::default();
         for number in 0..TOPICS {
@@ -204,7 +205,7 @@ mod tests {
             let tail = |bits: usize| (0..8).map(|bit| if bits >> bit & 1 == 1 { ".*" } else { ".a" }).collect::<String>();
             (0..256).map(|bits| format!("chat.*{}{end}", tail(bits))).collect()
         };
-        // These match all, those would if the topics went on.
+        // The first patterns match all topics. The second would match topics with one more token.
         for (patterns, topics) in [(wild(""), TOPICS), (wild(".b"), 0)] {
             let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
             let (found, steps) = search(&tree, selection(&patterns), 256);
@@ -219,9 +220,9 @@ mod tests {
     }
 
     proptest! {
-        /// The tree agrees with `Pattern::matches`, in slices of any size.
+        /// This holds for slices of any size.
         #[test]
-        fn the_tree_finds_what_matching_says(
+        fn the_tree_agrees_with_pattern_matches(
             patterns in proptest::collection::btree_set("(\\$?[ab*]\\.){0,3}[ab*>]", 0..12),
             topics in proptest::collection::btree_set("\\$?[ab](\\.[ab]){0,3}", 0..12),
             most in 1_usize..5,

@@ -26,14 +26,14 @@ fn extra() -> impl Strategy<Value = Option<Arc<Extra>>> {
 }
 
 /// The payload, kind, time, excepted session and further parts of a message.
-type Drawn = (Vec<u8>, u8, u64, Option<u64>, Option<Arc<Extra>>);
+type MessageParts = (Vec<u8>, u8, u64, Option<u64>, Option<Arc<Extra>>);
 
 /// A topic whose history ends at its newest offset, as in the hub.
 fn topic() -> impl Strategy<Value = TopicState> {
     let message = (any::<Vec<u8>>(), 0..3_u8, any::<u64>(), any::<Option<u64>>(), extra());
     ("[a-z]{1,8}(\\.[a-zÀ-ÿ0-9]{1,8}){0,3}", 0..5_u64, prop::collection::vec(message, 0..6)).prop_map(|(name, before, messages)| {
         let newest = Offset(before + messages.len() as u64);
-        let message = |(index, message): (usize, Drawn)| {
+        let message = |(index, message): (usize, MessageParts)| {
             let (payload, kind, published_at, except, extra) = message;
             KeptMessage {
                 offset: Offset(before + 1 + index as u64),
@@ -74,24 +74,21 @@ fn read_back(file: &[u8]) -> Result<Vec<TopicState>, Damage> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Any topics that were written are read back.
     #[test]
-    fn what_was_written_is_read(topics in topics()) {
+    fn written_topics_are_read_back(topics in topics()) {
         prop_assert_eq!(read_back(&written(&topics)).unwrap(), topics);
     }
 
-    /// A file that is cut anywhere is refused.
     #[test]
-    fn a_cut_file_is_refused(topics in topics()) {
+    fn a_file_that_is_cut_anywhere_is_refused(topics in topics()) {
         let file = written(&topics);
         for length in 0..file.len() {
             prop_assert!(read_back(&file[..length]).is_err(), "cut at {} of {}", length, file.len());
         }
     }
 
-    /// A flipped bit anywhere is detected.
     #[test]
-    fn a_flipped_bit_is_seen(topics in topics()) {
+    fn a_flipped_bit_anywhere_is_detected(topics in topics()) {
         let mut file = written(&topics);
         for bit in 0..file.len() * 8 {
             file[bit / 8] ^= 1 << (bit % 8);
@@ -102,7 +99,7 @@ proptest! {
 
     /// Lost, duplicated and moved records are detected, although each record is valid.
     #[test]
-    fn records_out_of_place_are_seen(topics in topics(), from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>()) {
+    fn records_out_of_place_are_detected(topics in topics(), from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>()) {
         let file = written(&topics);
         let records = records(&file);
         let (from, to) = (from.index(records.len()), to.index(records.len()));
@@ -139,15 +136,14 @@ fn records(file: &[u8]) -> Vec<&[u8]> {
 
 /// A length of 4 GiB in a short file allocates little memory.
 #[test]
-fn a_length_that_lies_is_a_short_file() {
+fn a_false_length_is_a_short_file() {
     let mut file = HEAD.to_vec();
     file.extend_from_slice(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 2]);
     assert!(matches!(read_back(&file), Err(Damage::Short)));
 }
 
-/// A file of another version has its own error.
 #[test]
-fn another_format_is_named() {
+fn another_version_has_its_own_error() {
     let mut file = written(&[]);
     file[HEAD.len() - 1] += 1;
     assert!(matches!(read_back(&file), Err(Damage::Format)));

@@ -1,4 +1,5 @@
-//! `Peers` against a model: gateways with members of their own, and a network that keeps the order of each gateway's messages and loses some.
+//! `Peers` against a model: gateways with members of their own, and a network that keeps the order of each gateway's
+//! messages and loses some.
 
 use proptest::prelude::*;
 
@@ -66,7 +67,7 @@ impl Gateway {
 }
 
 /// A gateway that follows the others, the members that its watchers see, and the time.
-struct World {
+struct Simulation {
     others: Vec<Gateway>,
     peers: Peers,
     seen: BTreeMap<MemberKey, Member>,
@@ -74,7 +75,7 @@ struct World {
     fetches_at_once: usize,
 }
 
-impl World {
+impl Simulation {
     fn new(others: usize, bytes_max: usize) -> Self {
         let others = (0..others).map(|_| Gateway::new()).collect();
         Self { others, peers: Peers::new(TIMEOUT, bytes_max), seen: BTreeMap::new(), now: Instant::now(), fetches_at_once: 0 }
@@ -179,7 +180,7 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
     prop::collection::vec((0..3_usize, event), 0..300)
 }
 
-fn run(world: &mut World, events: Vec<(usize, Event)>) {
+fn run(world: &mut Simulation, events: Vec<(usize, Event)>) {
     for (of, event) in events {
         let gateway = &mut world.others[of];
         match event {
@@ -207,20 +208,21 @@ fn run(world: &mut World, events: Vec<(usize, Event)>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// PROTOCOL 13: presence is the cluster's. Whatever was lost, all gateways have the same members some time after the last loss.
+    /// PROTOCOL 13: presence spans the cluster. Some time after the last loss, all gateways have the same members.
     #[test]
-    fn all_gateways_agree_in_the_end(events in events()) {
-        let mut world = World::new(3, 1 << 30);
+    fn all_gateways_agree_after_the_last_loss(events in events()) {
+        let mut world = Simulation::new(3, 1 << 30);
         run(&mut world, events);
         world.settle();
         world.expect_agreement();
         prop_assert!(world.fetches_at_once <= FETCHES_MAX);
     }
 
-    /// Members without room are counted and not shown, memory stays within the limit, and the members are shown once there is room.
+    /// Members without room are counted and not shown, memory stays within the limit, and the members are shown once
+    /// there is room.
     #[test]
     fn memory_of_members_is_bounded(events in events()) {
-        let mut world = World::new(3, 4_000);
+        let mut world = Simulation::new(3, 4_000);
         run(&mut world, events);
         world.settle();
         world.peers.set_limits(TIMEOUT, 1 << 30);
@@ -229,10 +231,10 @@ proptest! {
     }
 }
 
-/// PROTOCOL 13: members of a gateway that dies leave within the timeout.
+/// PROTOCOL 13: members of a dead gateway leave within the timeout.
 #[test]
-fn a_silent_gateway_is_gone() {
-    let mut world = World::new(2, 1 << 30);
+fn members_of_a_silent_gateway_leave() {
+    let mut world = Simulation::new(2, 1 << 30);
     (0..20).for_each(|member| world.others[0].change(member, 0, true));
     world.others[1].change(1, 0, true);
     world.settle();
@@ -248,8 +250,8 @@ fn a_silent_gateway_is_gone() {
 
 /// Members of a gateway that loses messages again and again are fetched at longer intervals.
 #[test]
-fn fetches_are_bounded() {
-    let mut world = World::new(1, 1 << 30);
+fn repeated_fetches_are_backed_off() {
+    let mut world = Simulation::new(1, 1 << 30);
     let mut asked = 0;
     for second in 0..60 {
         world.others[0].change(1, second, true);

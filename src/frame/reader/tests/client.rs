@@ -14,7 +14,7 @@ pub enum Outcome {
     Pong,
     Close(Option<(u16, String)>),
     /// The close code of a violation.
-    Violated(u16),
+    Violation(u16),
 }
 
 /// A masked frame: its first byte as given, its length in the shortest form.
@@ -63,7 +63,7 @@ pub fn read_pieces(reader: &mut FrameReader, pieces: &[&[u8]]) -> Vec<Outcome> {
                 Ok(Some(Received::Ping(bytes))) => Some(Outcome::Ping(bytes.to_vec())),
                 Ok(Some(Received::Pong)) => Some(Outcome::Pong),
                 Ok(Some(Received::Close(close))) => Some(Outcome::Close(close.map(|(code, reason)| (code, reason.to_owned())))),
-                Err(violation) => Some(Outcome::Violated(violation.code.number())),
+                Err(violation) => Some(Outcome::Violation(violation.code.number())),
             });
         }
     }

@@ -41,17 +41,17 @@ fn read_by_reference(stream: Vec<u8>) -> Vec<Outcome> {
             Ok(Message::Ping(bytes)) => Outcome::Ping(bytes.to_vec()),
             Ok(Message::Pong(_)) => Outcome::Pong,
             // What it says of a code that may not be sent; no reason of this test's has a blank.
-            Ok(Message::Close(Some(close))) if close.reason.as_str() == "Protocol violation" => Outcome::Violated(1002),
+            Ok(Message::Close(Some(close))) if close.reason.as_str() == "Protocol violation" => Outcome::Violation(1002),
             Ok(Message::Close(close)) => Outcome::Close(close.map(|close| (close.code.into(), close.reason.as_str().to_owned()))),
             Ok(Message::Frame(_)) => unreachable!("reading gives no bare frame"),
             Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => return all,
             Err(Error::ConnectionClosed | Error::Io(_)) => return all,
-            Err(Error::Protocol(_)) => Outcome::Violated(1002),
-            Err(Error::Utf8(_)) => Outcome::Violated(1007),
-            Err(Error::Capacity(_)) => Outcome::Violated(1009),
+            Err(Error::Protocol(_)) => Outcome::Violation(1002),
+            Err(Error::Utf8(_)) => Outcome::Violation(1007),
+            Err(Error::Capacity(_)) => Outcome::Violation(1009),
             Err(error) => unreachable!("{error}"),
         });
-        if matches!(all.last(), Some(Outcome::Violated(_) | Outcome::Close(_))) {
+        if matches!(all.last(), Some(Outcome::Violation(_) | Outcome::Close(_))) {
             return all;
         }
     }
@@ -96,7 +96,7 @@ fn close() -> impl Strategy<Value = (u8, Vec<u8>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn tungstenite_agrees(frames in prop::collection::vec(any_frame(), 0..12)) {
+    fn the_reader_agrees_with_tungstenite(frames in prop::collection::vec(any_frame(), 0..12)) {
         let stream = frames.concat();
         let ours = read_pieces(&mut FrameReader::new(LIMIT, None), &[&stream]);
         prop_assert_eq!(ours, read_by_reference(stream));
