@@ -7,7 +7,7 @@ use rand::Rng;
 use crate::session_id::parse_hex;
 
 /// One run of a gateway: 64 random bits, written as 16 hexadecimal digits. A gateway that is started again has a new one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GatewayId(u64);
 
 impl GatewayId {
@@ -25,11 +25,5 @@ impl GatewayId {
 impl fmt::Display for GatewayId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for GatewayId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }

@@ -1,7 +1,6 @@
 //! Sessions that are closed because their credential is invalid or has expired.
 
 use crate::auth::AuthError;
-use crate::frame::Inflater;
 use crate::metrics::CloseReason;
 use crate::shard::{Reader, SessionContext};
 
@@ -18,10 +17,6 @@ impl Rejected {
 impl Reader for Rejected {
     fn on_open(&mut self, context: &mut SessionContext<'_>) {
         reject(&self.0, context);
-    }
-
-    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
-        input.len()
     }
 }
 

@@ -25,12 +25,14 @@ pub enum Forwarded {
 /// Reads the input of one session and acts on it. Its shard calls it on the shard's thread, so no method may block.
 pub trait Reader: Send {
     /// The session begins. Frames queued here go out first.
-    fn on_open(&mut self, context: &mut SessionContext<'_>);
+    fn on_open(&mut self, _context: &mut SessionContext<'_>) {}
 
     /// Reads `input` and returns the number of bytes used. It stops early when a command has to wait, when
     /// [`SessionContext::may_execute`] says no, or when [`SessionContext::is_turn_over`] says yes. The shard passes the
-    /// rest again, before newer bytes.
-    fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize;
+    /// rest again, before newer bytes. A reader that takes no input discards it.
+    fn read(&mut self, input: &mut [u8], _inflater: &mut Inflater, _context: &mut SessionContext<'_>) -> usize {
+        input.len()
+    }
 
     /// The secret that HTTP requests of the session carry, if its commands come in such requests.
     fn secret(&self) -> Option<SessionSecret> {

@@ -4,7 +4,6 @@ mod admission;
 mod entries;
 mod new_patterns;
 mod refused_topics;
-mod steps;
 mod subscribe_options;
 mod subscribe_outcome;
 mod subscribing;

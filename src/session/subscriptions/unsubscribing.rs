@@ -1,10 +1,10 @@
 //! An unsubscribe as it is executed: in slices, after the messages that were published before it.
 
 use super::refused_topics::RefusedTopics;
-use super::steps::{STEPS_OF_SMALL, STEPS_PER_SLICE};
 use super::subscribe_options::bytes_of;
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId};
+use crate::session::work::{STEPS_OF_SMALL, STEPS_PER_SLICE};
 use crate::shard::{Answer, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 

@@ -109,19 +109,9 @@ impl Env {
         self.generation
     }
 
-    /// Counts a session that begins in the shard's load.
-    pub fn occupy(&self) {
-        self.parts.load.occupy();
-    }
-
-    /// Counts a session that ends in the shard's load.
-    pub fn vacate(&self) {
-        self.parts.load.vacate();
-    }
-
-    /// Publishes the bytes that wait in the outboxes to other threads.
-    pub fn show_outbox_bytes(&self, bytes: usize) {
-        self.parts.load.show_outbox_bytes(bytes);
+    /// The shard's load, which other threads see.
+    pub fn load(&self) -> &Load {
+        &self.parts.load
     }
 
     /// Counts an item of the inbox that is processed now.

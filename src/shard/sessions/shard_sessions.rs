@@ -218,7 +218,7 @@ impl Sessions {
         let slot = table.add(|waker| Connection::new(id, address, permit, waker, env.now));
         delivery.outgoing.open(slot, encoding);
         self.readings.open(slot, reader, env.generation());
-        env.occupy();
+        env.load().occupy();
         env.tally.session_opened();
         slot
     }

@@ -355,7 +355,7 @@ impl ShardState {
             self.delivery.outgoing.use_slow_path(slot); // the lists of subscribers still name the slot
             self.unsubscribe_ended_sessions();
         }
-        self.env.vacate();
+        self.env.load().vacate();
         self.env.tally.session_closed(why);
         true
     }

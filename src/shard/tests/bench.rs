@@ -11,7 +11,6 @@ use super::{name, pattern};
 use crate::clock::{Clock, Moment, Timestamp};
 use crate::config::{Config, Limits, Live, OnSlow, Rule, Rules};
 use crate::dialect::{Dialect, Encoding, Event};
-use crate::frame::Inflater;
 use crate::hub::{Attempt, Hub, Outlet, PayloadKind, Publication, ReplayRequest};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
 use crate::session_id::{Member, SessionId};
@@ -29,12 +28,7 @@ pub const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 /// A reader that does nothing.
 struct Silent;
 
-impl Reader for Silent {
-    fn on_open(&mut self, _: &mut SessionContext<'_>) {}
-    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
-        input.len()
-    }
-}
+impl Reader for Silent {}
 
 /// A shard with one session whose socket has not arrived yet, so nothing can be written to it.
 pub struct Bench {

@@ -10,7 +10,6 @@ use super::{name, pattern};
 use crate::clock::Clock;
 use crate::codes::CloseCode;
 use crate::config::{Config, Rule, Rules};
-use crate::frame::Inflater;
 use crate::metrics::CloseReason;
 use crate::shard::context::SessionContext;
 use crate::shard::reader::Reader;
@@ -26,10 +25,6 @@ struct Slow {
 }
 
 impl Reader for Slow {
-    fn on_open(&mut self, _: &mut SessionContext<'_>) {}
-    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
-        input.len()
-    }
     fn on_reload(&mut self, context: &mut SessionContext<'_>) {
         self.followed.lock().push(self.name);
         self.has_followed = true;

@@ -26,7 +26,6 @@ struct Busy {
 }
 
 impl Reader for Busy {
-    fn on_open(&mut self, _: &mut SessionContext<'_>) {}
     fn read(&mut self, input: &mut [u8], _: &mut Inflater, context: &mut SessionContext<'_>) -> usize {
         let mut used = 0;
         while used < input.len() {

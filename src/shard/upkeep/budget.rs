@@ -70,7 +70,7 @@ pub fn bound_outboxes(state: &mut ShardState, share: usize) {
     let held = state.pacing.holding().filter(|&slot| !state.delivery.outgoing.is_backlogged(slot));
     let mut fullest: Vec<(usize, u32)> = unwritten.chain(held).map(|slot| (state.owed_bytes(slot), slot)).collect();
     let total: usize = fullest.iter().map(|(bytes, _)| bytes).sum();
-    state.env.show_outbox_bytes(total.min(share));
+    state.env.load().show_outbox_bytes(total.min(share));
     if total <= share {
         return;
     }

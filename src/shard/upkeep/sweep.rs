@@ -64,7 +64,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::frame::Inflater;
     use crate::shard::context::SessionContext;
     use crate::shard::reader::Reader;
     use crate::shard::tests::bench::Bench;
@@ -75,9 +74,6 @@ mod tests {
     impl Reader for Late {
         fn on_open(&mut self, context: &mut SessionContext<'_>) {
             context.set_deadline(Some(context.now()));
-        }
-        fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
-            input.len()
         }
         fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
             self.0.fetch_add(1, Ordering::Relaxed);
