@@ -173,6 +173,7 @@ impl WindowUse {
     }
 
     /// Applies the additions to the session's `window` and books the messages, once the socket has accepted the bytes.
+    #[inline] // for each write
     pub fn apply_to(&self, window: &mut ClientWindow, topics_max: usize, tally: &mut Tally) {
         if self.alone > 0 {
             tally.count(DeflateHow::Alone, self.alone);
