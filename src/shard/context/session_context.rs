@@ -171,7 +171,7 @@ impl<'a> SessionContext<'a> {
         self.state.close_with(self.slot, code, "", why);
     }
 
-    /// Sets the moment at which [`Reader::on_deadline`](super::reader::Reader::on_deadline) is called; `None`: never.
+    /// Sets the moment at which [`Reader::on_deadline`](crate::shard::Reader::on_deadline) is called; `None`: never.
     pub fn set_deadline(&mut self, moment: Option<Moment>) {
         if let Some(connection) = self.state.table.get_mut(self.slot) {
             connection.liveness().set_deadline(moment);
