@@ -51,7 +51,6 @@ ATTACKS = {
     "small-subscribes": subscriptions.small_subscribes,
     "returning-sdks": subscriptions.returning_sdks,
     "members-at-once": reads.members_at_once,
-    "bursts-of-commands": floods.bursts_of_commands,
     "many-gaps": bookkeeping.many_gaps,
     "many-rules": bookkeeping.many_rules,
     "lingering-places": shares.lingering_places,

@@ -193,23 +193,3 @@ def publish_on(gateway, topic, flags):
             except OSError:
                 return "closed"
     return "open"
-
-
-def bursts_of_commands():
-    """1,000 sessions of one address send a burst of pings and invalid commands each at the same time."""
-    outcome = Outcome()
-    with Gateway() as gateway:
-        burst = b"".join(command_frame(op=op) for op in ("ping", "unknown") * 100)
-        sessions = [Session(gateway) for _ in range(1000)]
-
-        def ask(gateway):
-            for session in sessions:
-                session.send(burst)
-            deadline = time.monotonic() + 20
-            read_all(sessions, lambda: time.monotonic() > deadline or gateway.total("commands_total", op="ping") >= 100 * len(sessions))
-
-        _, witness, used = measured(gateway, ask, seconds=60)
-        outcome.at_least("pings", gateway.total("commands_total", op="ping"), 100 * len(sessions))
-        outcome.at_most("CPU seconds", used, 6.0)
-    outcome.check_witness(witness)
-    return outcome
