@@ -12,8 +12,9 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::plan::Sends;
+use crate::wire::Opcode;
 use crate::wire::frame::{lengths, push_unmasked};
-use crate::wire::{Opcode, upgrade};
+use crate::wire::http::upgrade;
 
 /// Serves on a free port, which it writes to `port_file`, until the publisher disconnects.
 pub fn serve(sends: Sends, port_file: &Path) -> io::Result<()> {

@@ -13,8 +13,8 @@
 //! | 0 | [`clock`], [`named`], [`stamp`], [`sequence`] |
 //!
 //! The way of a delivery: `engine/event_loop.rs` `read` (one read into the shared buffer) → `engine/receive.rs` (frame
-//! heads; the chunks of a stream in `engine/stream.rs`) → `engine/message.rs` → `engine/ledger.rs` `deliver` →
-//! `stamp.rs` (stream, sequence and time, from the payload) → `sequence.rs` (loss, duplicates, order) →
+//! heads; the chunks of a stream in `engine/chunks.rs`) → `engine/message.rs` → `engine/accounting/ledger.rs` `deliver`
+//! → `stamp.rs` (stream, sequence and time, from the payload) → `sequence.rs` (loss, duplicates, order) →
 //! `measure/latency.rs`.
 
 pub mod baseline;

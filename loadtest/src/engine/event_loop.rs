@@ -5,17 +5,16 @@ use std::io::ErrorKind;
 
 use anyhow::Context;
 
-use super::ledger::{Counts, Ledger};
+use super::accounting::{Counts, Ledger};
 use super::load::Load;
 use super::poll::{Poll, Ready};
 use super::receive::{self, Progress};
-use super::session::{Phase, Session};
+use super::session::{Phase, Session, Transport};
 use super::sockets::{self, Target};
-use super::transport::Transport;
 use crate::clock::Clock;
 use crate::measure::Slice;
 use crate::stamp::Stamper;
-use crate::wire::publish_http;
+use crate::wire::http::publish;
 
 /// The size of the read buffer, in bytes. With a smaller one, a burst to one subscriber would take several reads.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -136,7 +135,7 @@ impl Engine {
         load.publish_due(now, &mut self.ledger, &mut self.sessions);
         for publisher in load.touched.drain(..) {
             let session = &mut self.sessions[publisher];
-            publish_http::seal(&mut session.outgoing, &mut session.batch, self.targets[0].token.as_deref());
+            publish::seal(&mut session.outgoing, &mut session.batch, self.targets[0].token.as_deref());
             self.flush(publisher);
         }
         self.load = Some(load);

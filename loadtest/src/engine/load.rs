@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::ledger::Ledger;
+use super::accounting::Ledger;
 use super::session::{Phase, Session};
 use crate::clock::nanoseconds;
 use crate::measure::latency::histogram;
 use crate::stamp::Stamp;
-use crate::wire::publish_http;
+use crate::wire::http::publish;
 
 /// When messages are published.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -153,7 +153,7 @@ impl Load {
         let topic = &ledger.topics[stream.topic as usize];
         let payload = ledger.stamper.write(Stamp { stream: number, sequence: stream.sent, scheduled: due });
         if session.posts {
-            publish_http::push(session.dialect, &mut session.outgoing, &mut session.batch, &topic.name, payload);
+            publish::push(session.dialect, &mut session.outgoing, &mut session.batch, &topic.name, payload);
         } else {
             let id = session.roaming.goes_on().then(|| stream.asked.ask(number, stream.sent));
             session.dialect.push_publish(&mut session.outgoing, &topic.name, payload, id);

@@ -1,7 +1,7 @@
 //! Handles one message of the server: its deliveries and its replies.
 
-use super::answers::Answer;
-use super::ledger::Ledger;
+use super::accounting::Answer;
+use super::accounting::Ledger;
 use super::session::Session;
 use crate::wire::Reply;
 use crate::wire::frame::push_masked;

@@ -3,37 +3,27 @@
 //! A scenario adds sessions, connects them, starts a load, and runs the engine. Between runs it may change all of
 //! these. Every delivery is checked when it arrives.
 
-mod answers;
-mod compression;
-mod ending;
+mod accounting;
+mod chunks;
 mod event_loop;
-mod findings;
-mod joins;
-mod ledger;
 mod load;
 mod message;
 mod poll;
 mod receive;
-mod roaming;
 mod session;
 mod sockets;
-mod stream;
-mod transport;
-mod verdict;
 
 use std::time::Duration;
 
 use anyhow::bail;
 
-pub use answers::Answers;
+pub use accounting::{Answers, Counts, Findings, Verdict};
 pub use event_loop::{Engine, Watch};
-pub use findings::Findings;
-pub use ledger::{Counts, Ledger};
 pub use load::{Load, Pace, StreamOrder};
 pub use sockets::{Spread, Target, raise_file_limit};
-pub use verdict::Verdict;
 
 use crate::clock::nanoseconds;
+use crate::measure::Latency;
 use crate::wire::Dialect;
 use poll::Interest;
 use session::{Phase, Session};
@@ -186,9 +176,14 @@ impl Engine {
         self.clock.now()
     }
 
-    /// The ledger.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+    /// The counts since the run began.
+    pub fn counts(&self) -> &Counts {
+        &self.ledger.counts
+    }
+
+    /// The latencies of deliveries.
+    pub fn latency(&self) -> &Latency {
+        &self.ledger.latency
     }
 
     /// Begins the measurement: messages that are due from now on are measured.

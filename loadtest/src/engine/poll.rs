@@ -13,7 +13,7 @@ const EVENTS_MAX: usize = 1024;
 
 /// The readiness for which a socket is polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interest {
+pub enum Interest {
     /// Nothing: the session is stalled.
     None,
     /// Readability.
@@ -23,13 +23,13 @@ pub(super) enum Interest {
 }
 
 /// A ready socket.
-pub(super) struct Ready {
-    pub(super) index: usize,
-    pub(super) readable: bool,
-    pub(super) writable: bool,
+pub struct Ready {
+    pub index: usize,
+    pub readable: bool,
+    pub writable: bool,
 }
 
-pub(super) struct Poll {
+pub struct Poll {
     epoll: OwnedFd,
     timer: OwnedFd,
     events: Vec<Event>,
@@ -37,7 +37,7 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    pub(super) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         // By default the kernel groups timers within 50 µs, which would show in the publishers' schedule.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZero::new(1));
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -47,11 +47,11 @@ impl Poll {
     }
 
     /// Adds `socket`, which is connecting.
-    pub(super) fn add(&self, socket: impl AsFd, index: usize) -> io::Result<()> {
+    pub fn add(&self, socket: impl AsFd, index: usize) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(index as u64), EventFlags::IN | EventFlags::OUT)?)
     }
 
-    pub(super) fn change(&self, socket: impl AsFd, index: usize, interest: Interest) -> io::Result<()> {
+    pub fn change(&self, socket: impl AsFd, index: usize, interest: Interest) -> io::Result<()> {
         let flags = match interest {
             Interest::None => EventFlags::empty(),
             Interest::Read => EventFlags::IN,
@@ -61,7 +61,7 @@ impl Poll {
     }
 
     /// Waits at most `nanoseconds` for ready sockets.
-    pub(super) fn wait(&mut self, nanoseconds: u64) -> Vec<Ready> {
+    pub fn wait(&mut self, nanoseconds: u64) -> Vec<Ready> {
         let mut ready = std::mem::take(&mut self.ready);
         self.events.clear();
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -90,7 +90,7 @@ impl Poll {
     }
 
     /// Returns the list of [`Self::wait`] for reuse.
-    pub(super) fn give_back(&mut self, ready: Vec<Ready>) {
+    pub fn give_back(&mut self, ready: Vec<Ready>) {
         self.ready = ready;
     }
 }

@@ -1,13 +1,14 @@
 //! Handles the bytes of one read: the answer to the upgrade, then frames or chunks. Only frame heads are parsed, and
 //! payloads are checked in place.
 
-use super::ledger::Ledger;
+use super::accounting::Ledger;
+use super::chunks;
 use super::message;
 use super::session::{Phase, Session};
-use super::stream;
 use crate::wire::frame::push_masked;
-use crate::wire::upgrade::{self, Answer};
-use crate::wire::{Head, Opcode, http_stream, publish_http};
+use crate::wire::http::upgrade::Answer;
+use crate::wire::http::{publish, stream, upgrade};
+use crate::wire::{Head, Opcode};
 
 /// How the read changed the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ fn walk(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (
         }
     }
     if session.dialect.is_stream() {
-        let (chunks, ended) = stream::take(session, ledger, &bytes[taken..], now);
+        let (chunks, ended) = chunks::take(session, ledger, &bytes[taken..], now);
         if ended {
             session.ending.end_stream(session.dialect.drain_code());
         }
@@ -77,7 +78,7 @@ fn walk(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (
 /// Handles the whole HTTP answers of `bytes`; returns their length.
 fn answers(ledger: &mut Ledger, bytes: &[u8]) -> usize {
     let mut taken = 0;
-    while let publish_http::Answer::Whole { bytes, refused } = publish_http::answer(&bytes[taken..]) {
+    while let publish::Answer::Whole { bytes, refused } = publish::answer(&bytes[taken..]) {
         if let Some((code, words)) = refused {
             ledger.counts.findings.error(code, words);
         }
@@ -95,7 +96,7 @@ enum Opening {
 }
 
 fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Opening {
-    let answer = if session.dialect.is_stream() { http_stream::answer(bytes) } else { upgrade::answer(bytes) };
+    let answer = if session.dialect.is_stream() { stream::answer(bytes) } else { upgrade::answer(bytes) };
     let (head_bytes, deflate) = match answer {
         Answer::Partial => return Opening::Partial,
         Answer::Accepted { head_bytes, deflate } => (head_bytes, deflate),

@@ -11,8 +11,9 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::wire::tls::Tls;
-use crate::wire::{Deflate, Dialect, http_stream, upgrade};
+use crate::wire::Tls;
+use crate::wire::http::{stream, upgrade};
+use crate::wire::{Deflate, Dialect};
 
 /// The server under test.
 #[derive(Debug, Clone)]
@@ -122,7 +123,7 @@ fn open(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> 
 pub(super) fn upgrade_request(target: &Target, dialect: Dialect, topics: &[&str], since: &[(&str, &str, u64)]) -> Vec<u8> {
     let (path, token) = (dialect.path(&target.path, topics, since), target.token.as_deref());
     if dialect.is_stream() {
-        return http_stream::request(&target.host, &path, token);
+        return stream::request(&target.host, &path, token);
     }
     let protocol = (dialect == Dialect::Json).then_some("belfry.json.v1");
     upgrade::request(&target.host, &path, target.deflate, protocol, token)

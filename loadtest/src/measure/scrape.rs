@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::wire::tls::Tls;
+use crate::wire::Tls;
 
 /// From the first packet to the end of the answer.
 const DEADLINE: Duration = Duration::from_secs(5);

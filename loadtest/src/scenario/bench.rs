@@ -9,12 +9,12 @@ use anyhow::{Context, bail};
 use crate::clock::nanoseconds;
 use crate::engine::{Counts, Engine, Load, Pace, Spread, StreamOrder, Target, raise_file_limit};
 use crate::launch::Started;
-use crate::measure::{Latency, Machine, Quantiles, Scrape, Usage};
+use crate::measure::{Machine, Quantiles, Scrape, Usage};
 use crate::plan::{PublishBy, Server, Settings};
 use crate::report::{Live, Provenance, Report};
 use crate::stamp::Stamper;
 use crate::wire::Deflate;
-use crate::wire::tls::client_config;
+use crate::wire::http::tls::client_config;
 
 /// The longest time until all sessions are connected.
 pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
@@ -107,7 +107,7 @@ impl Bench {
 
     /// The latencies measured so far.
     pub(super) fn latency(&self) -> Quantiles {
-        self.engine.ledger().latency.measured()
+        self.engine.latency().measured()
     }
 
     /// The server's CPU time so far, in nanoseconds, and all deliveries.
@@ -186,7 +186,7 @@ impl Bench {
 
     /// Fails, with a remedy, if fewer than `wanted` sessions are open.
     pub(super) fn check_open(&self, wanted: usize) -> anyhow::Result<()> {
-        let (open, counts) = (self.engine.open_sessions(), &self.engine.ledger().counts);
+        let (open, counts) = (self.engine.open_sessions(), self.engine.counts());
         if open >= wanted {
             return Ok(());
         }
@@ -264,7 +264,7 @@ impl Bench {
         let each = |bytes: u64| (deliveries > 0).then(|| bytes as f64 / deliveries as f64);
         let server = from.server.zip(to.server).map(|(before, after)| after.since(&before, nanoseconds, deliveries));
         let own = to.own.since(&from.own, nanoseconds, deliveries);
-        let latency: &Latency = &self.engine.ledger().latency;
+        let latency = self.engine.latency();
         let mut report = Report {
             settings: self.settings.clone(),
             machine: self.machine.clone(),
@@ -315,14 +315,14 @@ impl Bench {
         if open != 0.0 {
             self.failures.push(format!("the gateway's accounts do not close: routed − delivered − conflated − dropped − queued is {open}"));
         }
-        let (said, came) = (after.value("belfry_deliveries_total"), self.engine.ledger().counts.deliveries as f64);
+        let (said, came) = (after.value("belfry_deliveries_total"), self.engine.counts().deliveries as f64);
         if self.settings.scenario.keeps_all_sessions() && said != came {
             self.failures.push(format!("the gateway counts {said} messages as delivered, but {came} arrived"));
         }
     }
 
     fn moment(&self) -> Moment {
-        let counts = &self.engine.ledger().counts;
+        let counts = self.engine.counts();
         Moment {
             at: self.engine.now(),
             own: Usage::own(),

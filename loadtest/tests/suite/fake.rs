@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use belfry_loadtest::wire::Opcode;
 use belfry_loadtest::wire::frame::push_unmasked;
-use belfry_loadtest::wire::{Opcode, upgrade};
+use belfry_loadtest::wire::http::upgrade;
 use serde_json::{Value, json};
 
 /// The protocol of a fake.

@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use belfry_loadtest::wire::Opcode;
 use belfry_loadtest::wire::frame::push_unmasked;
-use belfry_loadtest::wire::{Opcode, upgrade};
+use belfry_loadtest::wire::http::upgrade;
 use flate2::{Compress, Compression, FlushCompress};
 
 /// The number of the faulty message; early enough for the shortest run.

@@ -5,33 +5,33 @@ const FIRST_ID: u64 = 2;
 
 /// The ids of the newest subscribes, and how many acknowledgements have come.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Joins {
+pub struct Joins {
     first_id: u64,
     acknowledged: usize,
 }
 
 impl Joins {
     /// Those of a new connection, on which nothing was acknowledged.
-    pub(super) const NONE: Self = Self { first_id: FIRST_ID, acknowledged: 0 };
+    pub const NONE: Self = Self { first_id: FIRST_ID, acknowledged: 0 };
 
     /// The `id` of the subscribe to the first topic.
-    pub(super) fn first_id(&self) -> u64 {
+    pub fn first_id(&self) -> u64 {
         self.first_id
     }
 
     /// Replaces the subscribes to `topics` topics by others. The session itself stays acknowledged.
-    pub(super) fn replace(&mut self, topics: usize) {
+    pub fn replace(&mut self, topics: usize) {
         *self = Self { first_id: self.first_id + topics as u64, acknowledged: 1 };
     }
 
     /// The index of the topic whose subscribe has this `id`; `None` for one that was replaced.
-    pub(super) fn place(&self, id: u64) -> Option<usize> {
+    pub fn place(&self, id: u64) -> Option<usize> {
         usize::try_from(id.checked_sub(self.first_id)?).ok()
     }
 
     /// Notes an acknowledgement. Returns whether it is the last one that a session with `topics` topics waits for: one for
     /// each topic, and one for the session itself.
-    pub(super) fn acknowledge(&mut self, topics: usize) -> bool {
+    pub fn acknowledge(&mut self, topics: usize) -> bool {
         self.acknowledged += 1;
         self.acknowledged == topics + 1
     }

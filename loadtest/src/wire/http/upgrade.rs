@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::http::{Head, NoHttp, first_line};
+use super::head::{Head, NoHttp, first_line};
 
 /// The key of every upgrade: the example of RFC 6455 §1.3, whose answer is known, so that no SHA-1 is computed.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -80,7 +80,7 @@ pub fn request(host: &str, path: &str, deflate: Deflate, protocol: Option<&str>,
 }
 
 /// Adds the credential and the empty line to the head of a request.
-pub(super) fn finish_head(mut head: String, token: Option<&str>) -> Vec<u8> {
+pub fn finish_head(mut head: String, token: Option<&str>) -> Vec<u8> {
     if let Some(token) = token {
         let _ = write!(head, "Authorization: Bearer {token}\r\n");
     }
@@ -89,7 +89,7 @@ pub(super) fn finish_head(mut head: String, token: Option<&str>) -> Vec<u8> {
 }
 
 /// The head of the server's answer. The error is an incomplete one, or another status.
-pub(super) fn head_of(bytes: &[u8], status: u16) -> Result<Head<'_>, Answer> {
+pub fn head_of(bytes: &[u8], status: u16) -> Result<Head<'_>, Answer> {
     match Head::read(bytes) {
         Ok(Some(head)) if head.status == status => Ok(head),
         Ok(Some(head)) => Err(refused(head.status, first_line(&bytes[head.bytes..]))),

@@ -1,9 +1,9 @@
 //! Handles the chunks of a stream. An event or line may span several chunks.
 
-use super::ledger::Ledger;
+use super::accounting::Ledger;
 use super::message;
 use super::session::Session;
-use crate::wire::http_stream::Chunk;
+use crate::wire::http::stream::Chunk;
 
 /// Handles the complete chunks of `bytes`, read at `now`. Returns their length, and whether the stream has ended.
 pub(super) fn take(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::answers::{Answer, Answers, Asked};
 use super::findings::Findings;
-use super::session::{Phase, Session};
+use super::publish_results::{Answer, Answers, Asked};
+use crate::engine::session::{Phase, Session};
 use crate::measure::Latency;
 use crate::sequence::{Arrival, Track};
 use crate::stamp::{Mismatch, Stamper};
@@ -36,33 +36,33 @@ pub struct Ledger {
     /// The number of owed deliveries that have not arrived.
     pub outstanding: i64,
     /// Subscribers, summed over all topics.
-    pub(super) subscriptions: u64,
+    pub subscriptions: u64,
     /// Whether gateways act as one. The offsets of a topic have holes then, and are not sequence numbers.
     clustered: bool,
-    pub(super) stamper: Stamper,
-    pub(super) inflater: Option<Box<Inflater>>,
-    pub(super) topics: Vec<Topic>,
-    pub(super) streams: Vec<Stream>,
+    pub stamper: Stamper,
+    pub inflater: Option<Box<Inflater>>,
+    pub topics: Vec<Topic>,
+    pub streams: Vec<Stream>,
 }
 
-pub(super) struct Topic {
-    pub(super) name: String,
-    pub(super) epoch: String,
+pub struct Topic {
+    pub name: String,
+    pub epoch: String,
     /// The number of sessions to which deliveries are owed.
-    pub(super) subscribers: u32,
-    pub(super) first_stream: u32,
-    pub(super) streams: u32,
+    pub subscribers: u32,
+    pub first_stream: u32,
+    pub streams: u32,
 }
 
-pub(super) struct Stream {
-    pub(super) topic: u32,
-    pub(super) publisher: usize,
-    pub(super) sent: u32,
-    pub(super) asked: Asked,
+pub struct Stream {
+    pub topic: u32,
+    pub publisher: usize,
+    pub sent: u32,
+    pub asked: Asked,
 }
 
 impl Ledger {
-    pub(super) fn new(stamper: Stamper, clustered: bool) -> Self {
+    pub fn new(stamper: Stamper, clustered: bool) -> Self {
         Self {
             latency: Latency::default(),
             counts: Counts::default(),
@@ -76,12 +76,12 @@ impl Ledger {
         }
     }
 
-    pub(super) fn add_topic(&mut self, name: String) -> u32 {
+    pub fn add_topic(&mut self, name: String) -> u32 {
         self.topics.push(Topic { name, epoch: String::new(), subscribers: 0, first_stream: 0, streams: 0 });
         (self.topics.len() - 1) as u32
     }
 
-    pub(super) fn add_stream(&mut self, topic: u32, publisher: usize) -> u32 {
+    pub fn add_stream(&mut self, topic: u32, publisher: usize) -> u32 {
         let stream = self.streams.len() as u32;
         self.streams.push(Stream { topic, publisher, sent: 0, asked: Asked::default() });
         let topic = &mut self.topics[topic as usize];
@@ -93,18 +93,18 @@ impl Ledger {
         stream
     }
 
-    pub(super) fn names(&self, topics: &[u32]) -> Vec<&str> {
+    pub fn names(&self, topics: &[u32]) -> Vec<&str> {
         topics.iter().map(|topic| self.topics[*topic as usize].name.as_str()).collect()
     }
 
     /// The name, epoch and newest offset of each topic of a session that resumes; otherwise none.
-    pub(super) fn since(&self, session: &Session) -> Vec<(&str, &str, u64)> {
+    pub fn since(&self, session: &Session) -> Vec<(&str, &str, u64)> {
         let topics = session.topics.iter().filter(|_| session.resumes).map(|topic| &self.topics[*topic as usize]);
         topics.zip(&session.offsets).map(|(topic, offset)| (topic.name.as_str(), topic.epoch.as_str(), *offset)).collect()
     }
 
     /// Prepares a session for a connection: it gets new tracks, unless it resumes.
-    pub(super) fn prepare(&self, session: &mut Session) {
+    pub fn prepare(&self, session: &mut Session) {
         if session.resumes {
             return;
         }
@@ -123,7 +123,7 @@ impl Ledger {
     }
 
     /// Notes that the session is subscribed. From now on deliveries are owed to it, including those that it missed.
-    pub(super) fn subscribed(&mut self, session: &mut Session, topics: &[SubscribedTopic]) {
+    pub fn subscribed(&mut self, session: &mut Session, topics: &[SubscribedTopic]) {
         if !topics.is_empty() && !topics.iter().any(|told| self.names(&session.topics).contains(&told.topic.as_str())) {
             // The answer belongs to a subscribe that the session has replaced by another.
             return;
@@ -138,14 +138,14 @@ impl Ledger {
     }
 
     /// Notes an acknowledgement of the session or of one subscription. The last one completes the subscribe.
-    pub(super) fn acknowledge(&mut self, session: &mut Session) {
+    pub fn acknowledge(&mut self, session: &mut Session) {
         if session.joins.acknowledge(session.topics.len()) {
             self.subscribed(session, &[]);
         }
     }
 
     /// Notes the answer to the subscribe with this `id`, unless the session has replaced that by another.
-    pub(super) fn joined(&mut self, session: &mut Session, id: u64, position: Option<(String, u64)>, recovered: Option<bool>) {
+    pub fn joined(&mut self, session: &mut Session, id: u64, position: Option<(String, u64)>, recovered: Option<bool>) {
         let Some(topic) = session.joins.place(id).and_then(|at| session.topics.get(at)) else { return };
         if let Some((epoch, offset)) = position {
             let topic = self.topics[*topic as usize].name.clone();
@@ -189,20 +189,20 @@ impl Ledger {
     }
 
     /// The number of messages to the session's topics that were sent after its newest.
-    pub(super) fn owed(&self, session: &Session) -> i64 {
+    pub fn owed(&self, session: &Session) -> i64 {
         let streams = session.topics.iter().flat_map(|topic| self.streams_of(*topic));
         session.tracks.iter().zip(streams).map(|(track, stream)| i64::from(track.tail(stream.sent))).sum()
     }
 
     /// The number of owed messages that have not arrived. Publishes that ask for an answer are owed if they were
     /// acknowledged.
-    pub(super) fn lost(&self, session: &Session) -> u64 {
+    pub fn lost(&self, session: &Session) -> u64 {
         let is_owed = |stream: u32, sequence| self.streams[stream as usize].asked.is_owed(sequence);
         session.missing.iter().filter(|(stream, sequence)| is_owed(*stream, *sequence)).count() as u64
     }
 
     /// The same for messages that are newer than all that have arrived.
-    pub(super) fn lost_end(&self, session: &Session) -> u64 {
+    pub fn lost_end(&self, session: &Session) -> u64 {
         let streams = session.topics.iter().flat_map(|topic| self.streams_of(*topic));
         let lost =
             |(track, stream): (&Track, &Stream)| track.behind(stream.sent).filter(|sequence| stream.asked.is_owed(*sequence)).count();
@@ -210,7 +210,7 @@ impl Ledger {
     }
 
     /// Handles a `gap` of `topic`: its messages are not owed. `begins_anew`: the topic has a new epoch.
-    pub(super) fn excuse(&mut self, session: &mut Session, topic: &str, begins_anew: bool) {
+    pub fn excuse(&mut self, session: &mut Session, topic: &str, begins_anew: bool) {
         let Some(at) = session.topics.iter().position(|own| self.topics[*own as usize].name == topic) else { return };
         let (first, topic) = (self.first_track(&session.topics, at), session.topics[at] as usize);
         let (streams, expected) =
@@ -228,7 +228,7 @@ impl Ledger {
     }
 
     /// Notes the answer to a publish.
-    pub(super) fn answer(&mut self, id: u64, answer: Answer) {
+    pub fn answer(&mut self, id: u64, answer: Answer) {
         let (stream, sequence) = Asked::asked_by(id);
         if let Some(stream) = self.streams.get_mut(stream as usize) {
             stream.asked.answer(sequence, answer);
@@ -236,7 +236,7 @@ impl Ledger {
     }
 
     /// The answers of all streams.
-    pub(super) fn answers(&self) -> Answers {
+    pub fn answers(&self) -> Answers {
         self.streams.iter().map(|stream| stream.asked.count()).fold(Answers::default(), |sum, of_stream| Answers {
             acknowledged: sum.acknowledged + of_stream.acknowledged,
             refused: sum.refused + of_stream.refused,
@@ -245,7 +245,7 @@ impl Ledger {
     }
 
     /// Stops owing deliveries to the session.
-    pub(super) fn stop_expecting(&mut self, session: &mut Session) {
+    pub fn stop_expecting(&mut self, session: &mut Session) {
         if !std::mem::take(&mut session.expects_deliveries) {
             return;
         }
@@ -257,7 +257,7 @@ impl Ledger {
     }
 
     /// Notes the end of the session; `closed` if the server ended it.
-    pub(super) fn session_ended(&mut self, session: &mut Session, closed: bool) {
+    pub fn session_ended(&mut self, session: &mut Session, closed: bool) {
         if closed && session.expects_deliveries {
             self.counts.findings.behind_at_close = self.counts.findings.behind_at_close.max(self.owed(session) as u64);
         }
@@ -269,7 +269,7 @@ impl Ledger {
     }
 
     /// Replaces the session's topics, by an unsubscribe and a subscribe.
-    pub(super) fn change_topics(&mut self, session: &mut Session, topics: Vec<u32>) {
+    pub fn change_topics(&mut self, session: &mut Session, topics: Vec<u32>) {
         self.stop_expecting(session);
         let dialect = session.dialect;
         dialect.push_unsubscribe(&mut session.outgoing, &self.names(&session.topics));
@@ -282,7 +282,7 @@ impl Ledger {
     }
 
     /// Checks a message that arrived at `session`, with its payload at `payload` in `frame`.
-    pub(super) fn deliver(&mut self, session: &mut Session, frame: &[u8], payload: Range<usize>, now: u64) {
+    pub fn deliver(&mut self, session: &mut Session, frame: &[u8], payload: Range<usize>, now: u64) {
         let stamp = match self.stamper.read(&frame[payload.clone()]) {
             Ok(stamp) => stamp,
             Err(Mismatch::Altered) => return self.counts.findings.altered += 1,

@@ -1,12 +1,12 @@
 //! Server-sent events of Belfry (PROTOCOL section 11): the fields of an event, and the stream's position in its `id`.
 
 /// The data of an event. In a load test it is always one line.
-pub(super) fn data(event: &[u8]) -> Option<&[u8]> {
+pub fn data(event: &[u8]) -> Option<&[u8]> {
     lines(event).find_map(|line| line.strip_prefix(b"data: "))
 }
 
 /// The size of an event's part before its data, in bytes, if that part is only an `id` that has `place`.
-pub(super) fn before_data(event: &[u8], place: &str) -> Option<usize> {
+pub fn before_data(event: &[u8], place: &str) -> Option<usize> {
     let id = lines(event).next()?.strip_prefix(b"id: ")?;
     let holds = id.split(|byte| *byte == b',').any(|known| known == place.as_bytes());
     let before = b"id: ".len() + id.len() + b"\ndata: ".len();
@@ -14,7 +14,7 @@ pub(super) fn before_data(event: &[u8], place: &str) -> Option<usize> {
 }
 
 /// Whether the event only sets the time after which clients reconnect, as at a drain.
-pub(super) fn is_retry(event: &[u8]) -> bool {
+pub fn is_retry(event: &[u8]) -> bool {
     event.starts_with(b"retry: ") && lines(event).count() == 1
 }
 

@@ -2,31 +2,31 @@
 
 /// What the server said about the end.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Ending {
+pub struct Ending {
     drains: bool,
     code: Option<u16>,
 }
 
 impl Ending {
     /// Notes that a drain was announced.
-    pub(super) fn announce_drain(&mut self) {
+    pub fn announce_drain(&mut self) {
         self.drains = true;
     }
 
     /// Notes the code of a Close, or of the error that ends a stream.
-    pub(super) fn close(&mut self, code: u16) {
+    pub fn close(&mut self, code: u16) {
         self.code = Some(code);
     }
 
     /// Notes that a stream has ended. After the announcement of a drain that is as if closed with `code`.
-    pub(super) fn end_stream(&mut self, code: u16) {
+    pub fn end_stream(&mut self, code: u16) {
         if self.drains {
             self.code.get_or_insert(code);
         }
     }
 
     /// The code, if there was one.
-    pub(super) fn code(&self) -> Option<u16> {
+    pub fn code(&self) -> Option<u16> {
         self.code
     }
 }

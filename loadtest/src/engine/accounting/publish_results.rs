@@ -13,7 +13,7 @@ pub struct Answers {
 
 /// The answer to a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     Awaited,
     Acknowledged,
     Refused,
@@ -21,36 +21,36 @@ pub(super) enum Answer {
 
 /// The publishes of a stream that ask for answers.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub struct Asked {
     /// By sequence number, from 1.
     answers: Vec<Answer>,
 }
 
 impl Asked {
     /// Notes that the publish `sequence` of `stream` asks for an answer. Returns the command's `id`.
-    pub(super) fn ask(&mut self, stream: u32, sequence: u32) -> u64 {
+    pub fn ask(&mut self, stream: u32, sequence: u32) -> u64 {
         self.answers.resize(sequence as usize, Answer::Awaited);
         u64::from(stream) << 32 | u64::from(sequence)
     }
 
     /// The stream and sequence number of a publish with this `id`.
-    pub(super) fn asked_by(id: u64) -> (u32, u32) {
+    pub fn asked_by(id: u64) -> (u32, u32) {
         ((id >> 32) as u32, id as u32)
     }
 
-    pub(super) fn answer(&mut self, sequence: u32, answer: Answer) {
+    pub fn answer(&mut self, sequence: u32, answer: Answer) {
         if let Some(known) = (sequence as usize).checked_sub(1).and_then(|at| self.answers.get_mut(at)) {
             *known = answer;
         }
     }
 
     /// Whether the message is owed to subscribers: it was acknowledged, or asked for no answer.
-    pub(super) fn is_owed(&self, sequence: u32) -> bool {
+    pub fn is_owed(&self, sequence: u32) -> bool {
         let answer = (sequence as usize).checked_sub(1).and_then(|at| self.answers.get(at));
         self.answers.is_empty() || answer == Some(&Answer::Acknowledged)
     }
 
-    pub(super) fn count(&self) -> Answers {
+    pub fn count(&self) -> Answers {
         let of = |answer| self.answers.iter().filter(|other| **other == answer).count() as u64;
         Answers { acknowledged: of(Answer::Acknowledged), refused: of(Answer::Refused), unanswered: of(Answer::Awaited) }
     }

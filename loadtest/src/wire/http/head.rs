@@ -5,20 +5,20 @@ const HEADERS_MAX: usize = 64;
 
 /// A complete head.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head<'a> {
-    pub(super) status: u16,
+pub struct Head<'a> {
+    pub status: u16,
     /// The size of the head in bytes, including the empty line.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     headers: Vec<(&'a str, &'a [u8])>,
 }
 
 /// The bytes are not an HTTP/1.1 answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoHttp;
+pub struct NoHttp;
 
 impl<'a> Head<'a> {
     /// Reads the head at the start of `bytes`; `None` while it is incomplete.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Option<Self>, NoHttp> {
+    pub fn read(bytes: &'a [u8]) -> Result<Option<Self>, NoHttp> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
         match response.parse(bytes) {
@@ -33,14 +33,14 @@ impl<'a> Head<'a> {
     }
 
     /// The value of the first header field called `name`.
-    pub(super) fn header(&self, name: &str) -> Option<&'a str> {
+    pub fn header(&self, name: &str) -> Option<&'a str> {
         let (_, value) = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok().map(str::trim)
     }
 }
 
 /// The first line of a body, at most 200 characters.
-pub(super) fn first_line(body: &[u8]) -> String {
+pub fn first_line(body: &[u8]) -> String {
     String::from_utf8_lossy(body).lines().next().unwrap_or("").chars().take(200).collect()
 }
 

@@ -24,7 +24,7 @@ enum Code {
 }
 
 /// Reads one event.
-pub(super) fn read(frame: &[u8]) -> Reply {
+pub fn read(frame: &[u8]) -> Reply {
     match serde_json::from_slice(frame) {
         Ok(Event::Subscribed { topics }) => Reply::Subscribed(topics),
         Ok(Event::Gap { topic, from, to, epoch }) => {

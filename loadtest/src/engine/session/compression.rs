@@ -5,7 +5,7 @@ use crate::wire::{Deflate, Inflater, Window};
 
 /// The compression of a session.
 #[derive(Debug)]
-pub(super) struct Compression {
+pub struct Compression {
     offer: Deflate,
     agreed: Deflate,
     /// The window, if messages may refer to earlier ones. It is allocated with the first compressed message.
@@ -13,17 +13,17 @@ pub(super) struct Compression {
 }
 
 impl Compression {
-    pub(super) fn offering(offer: Deflate) -> Self {
+    pub fn offering(offer: Deflate) -> Self {
         Self { offer, agreed: Deflate::Off, window: None }
     }
 
     /// Drops the window at the end of a connection.
-    pub(super) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         *self = Self::offering(self.offer);
     }
 
     /// Notes the server's answer to the offer. The error is an answer that the offer excludes.
-    pub(super) fn agree(&mut self, answer: Deflate) -> Result<(), &'static str> {
+    pub fn agree(&mut self, answer: Deflate) -> Result<(), &'static str> {
         if answer == Deflate::History && self.offer != Deflate::History {
             return Err("the server keeps its deflate window from message to message, though asked not to");
         }
@@ -32,12 +32,12 @@ impl Compression {
     }
 
     /// Whether the server compresses as offered.
-    pub(super) fn is_as_offered(&self) -> bool {
+    pub fn is_as_offered(&self) -> bool {
         self.agreed != Deflate::Off && self.agreed == self.offer
     }
 
     /// Inflates a message with `inflater`, which all sessions share.
-    pub(super) fn inflate<'a>(&mut self, deflated: &[u8], inflater: &'a mut Inflater) -> Result<&'a [u8], BadDeflate> {
+    pub fn inflate<'a>(&mut self, deflated: &[u8], inflater: &'a mut Inflater) -> Result<&'a [u8], BadDeflate> {
         match self.agreed {
             Deflate::History => inflater.inflate_in(self.window.get_or_insert_default(), deflated),
             Deflate::Alone | Deflate::Off => inflater.inflate(deflated),

@@ -8,7 +8,7 @@ use super::reply::Reply;
 const EMPTY: &[u8] = &[0];
 
 /// The command that opens a session.
-pub(super) fn connect() -> Vec<u8> {
+pub fn connect() -> Vec<u8> {
     let mut out = Vec::new();
     command(&mut out, 1, 4, &[]);
     out
@@ -16,7 +16,7 @@ pub(super) fn connect() -> Vec<u8> {
 
 /// The commands that subscribe to `topics`, with ids from `first_id` on. Each is acknowledged by its own reply. A topic
 /// resumes from its position in `since`, which has either all topics or none.
-pub(super) fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: u64) -> Vec<u8> {
+pub fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: u64) -> Vec<u8> {
     let mut out = Vec::new();
     for (id, (at, topic)) in (first_id..).zip(topics.iter().enumerate()) {
         let mut request = field(1, topic.as_bytes());
@@ -28,25 +28,25 @@ pub(super) fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: 
     out
 }
 
-pub(super) fn unsubscribe(topics: &[&str]) -> Vec<u8> {
+pub fn unsubscribe(topics: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
     topics.iter().for_each(|topic| command(&mut out, 1, 6, &field(1, topic.as_bytes())));
     out
 }
 
-pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+pub fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(topic.len() + payload.len() + 24);
     command(&mut out, 3, 7, &[field(1, topic.as_bytes()), field(2, payload)].concat());
     out
 }
 
 /// The messages of a frame that are not pushes.
-pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
     delimited(frame).filter(|message| of_kind(message, PUSH).is_none())
 }
 
 /// Reads one of [`replies`].
-pub(super) fn reply(message: &[u8]) -> Reply {
+pub fn reply(message: &[u8]) -> Reply {
     if message.is_empty() {
         return Reply::Ping(EMPTY);
     }
@@ -70,7 +70,7 @@ pub(super) fn reply(message: &[u8]) -> Reply {
 }
 
 /// Whether the push around the payload at `payload` belongs to `topic`, and its lengths are consistent.
-pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
+pub fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
     let Some(bytes) = frame.get(payload) else { return false };
     let Some(message) = delimited(frame).find(|message| encloses(message, bytes)) else { return false };
     let Some(push) = only(message, PUSH) else { return false };
@@ -83,7 +83,7 @@ pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> boo
 }
 
 /// The offset of the push around the payload at `payload`, if its topic has positions.
-pub(super) fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
+pub fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
     let bytes = frame.get(payload)?;
     let message = delimited(frame).find(|message| encloses(message, bytes))?;
     let publication = of_kind(of_kind(message, PUSH)?, 4)?;

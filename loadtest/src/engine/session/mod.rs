@@ -1,19 +1,25 @@
 //! One session: its connection, its unfinished input and output, and its position in each stream.
 
+mod compression;
+mod ending;
+mod failover;
+mod pending_subscribes;
+mod transport;
+
 use std::io;
 
-use super::compression::Compression;
-use super::ending::Ending;
-use super::joins::Joins;
-use super::poll::Interest;
-use super::roaming::Roaming;
-use super::transport::Transport;
+use crate::engine::poll::Interest;
 use crate::sequence::{Missing, Track};
 use crate::wire::{Deflate, Dialect};
+use compression::Compression;
+use ending::Ending;
+use failover::Roaming;
+use pending_subscribes::Joins;
+pub use transport::Transport;
 
 /// The state of a session's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
     /// Disconnected by the scenario.
     Disconnected,
     /// TCP is connecting.
@@ -28,43 +34,43 @@ pub(super) enum Phase {
     Closed,
 }
 
-pub(super) struct Session {
-    pub(super) transport: Option<Transport>,
-    pub(super) phase: Phase,
-    pub(super) dialect: Dialect,
+pub struct Session {
+    pub transport: Option<Transport>,
+    pub phase: Phase,
+    pub dialect: Dialect,
     /// Whether it publishes over HTTP in place of a WebSocket.
-    pub(super) posts: bool,
+    pub posts: bool,
     /// The lines of its next HTTP request.
-    pub(super) batch: Vec<u8>,
+    pub batch: Vec<u8>,
     /// The acknowledgements, if the server sends one for each subscription.
-    pub(super) joins: Joins,
+    pub joins: Joins,
     /// Its interest in the poll.
-    pub(super) interest: Interest,
-    pub(super) compression: Compression,
+    pub interest: Interest,
+    pub compression: Compression,
     /// Whether deliveries are owed to it. False while it stalls or is disconnected.
-    pub(super) expects_deliveries: bool,
+    pub expects_deliveries: bool,
     /// Whether its latencies are measured.
-    pub(super) timed: bool,
-    pub(super) roaming: Roaming,
+    pub timed: bool,
+    pub roaming: Roaming,
     /// Whether it was subscribed before and resumes.
-    pub(super) resumes: bool,
+    pub resumes: bool,
     /// What the server said about the end of the connection.
-    pub(super) ending: Ending,
+    pub ending: Ending,
     /// The beginning of an incomplete frame.
-    pub(super) rest: Vec<u8>,
+    pub rest: Vec<u8>,
     /// The fragments of a message so far.
-    pub(super) fragments: Vec<u8>,
-    pub(super) outgoing: Vec<u8>,
-    pub(super) topics: Box<[u32]>,
+    pub fragments: Vec<u8>,
+    pub outgoing: Vec<u8>,
+    pub topics: Box<[u32]>,
     /// The newest received offset of each topic.
-    pub(super) offsets: Box<[u64]>,
+    pub offsets: Box<[u64]>,
     /// The tracks of each stream of each topic, in that order.
-    pub(super) tracks: Vec<Track>,
-    pub(super) missing: Missing,
+    pub tracks: Vec<Track>,
+    pub missing: Missing,
 }
 
 impl Session {
-    pub(super) fn new(dialect: Dialect, offer: Deflate, topics: Vec<u32>, home: usize) -> Self {
+    pub fn new(dialect: Dialect, offer: Deflate, topics: Vec<u32>, home: usize) -> Self {
         Self {
             transport: None,
             phase: Phase::Disconnected,
@@ -90,7 +96,7 @@ impl Session {
     }
 
     /// Begins to connect over `transport`.
-    pub(super) fn begin(&mut self, transport: Transport) {
+    pub fn begin(&mut self, transport: Transport) {
         self.transport = Some(transport);
         self.phase = Phase::Connecting;
         self.interest = Interest::ReadWrite;
@@ -99,7 +105,7 @@ impl Session {
     }
 
     /// Drops the connection.
-    pub(super) fn end(&mut self, phase: Phase) {
+    pub fn end(&mut self, phase: Phase) {
         self.transport = None;
         self.phase = phase;
         self.compression.forget();
@@ -109,12 +115,12 @@ impl Session {
     }
 
     /// Whether it is connecting, upgrading or subscribing.
-    pub(super) fn is_pending(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Upgrading | Phase::Subscribing)
     }
 
     /// Writes as much as the connection accepts. Returns the new interest.
-    pub(super) fn flush(&mut self) -> io::Result<Interest> {
+    pub fn flush(&mut self) -> io::Result<Interest> {
         let Some(transport) = &mut self.transport else { return Ok(self.interest) };
         let (written, interest) = transport.write(&self.outgoing)?;
         self.outgoing.drain(..written);

@@ -6,23 +6,23 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustls::{ClientConnection, StreamOwned};
 
-use super::poll::Interest;
-use crate::wire::tls::Tls;
+use crate::engine::poll::Interest;
+use crate::wire::Tls;
 
-pub(super) enum Transport {
+pub enum Transport {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Transport {
     /// A connection over `socket`, which is connecting; with TLS if `tls` is given.
-    pub(super) fn new(socket: TcpStream, tls: Option<&Tls>) -> Result<Self, rustls::Error> {
+    pub fn new(socket: TcpStream, tls: Option<&Tls>) -> Result<Self, rustls::Error> {
         let Some(tls) = tls else { return Ok(Self::Plain(socket)) };
         let connection = ClientConnection::new(tls.config.clone(), tls.name.clone())?;
         Ok(Self::Tls(Box::new(StreamOwned::new(connection, socket))))
     }
 
-    pub(super) fn tcp(&self) -> &TcpStream {
+    pub fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => &stream.sock,
@@ -30,11 +30,11 @@ impl Transport {
     }
 
     /// Whether decrypted bytes may remain after a read, which the poll does not report.
-    pub(super) fn buffers_reads(&self) -> bool {
+    pub fn buffers_reads(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.read(buffer),
             Self::Tls(stream) => stream.read(buffer),
@@ -42,7 +42,7 @@ impl Transport {
     }
 
     /// Writes as much of `bytes` as the connection accepts. Returns that length, and the new interest.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<(usize, Interest)> {
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<(usize, Interest)> {
         let written = match self {
             Self::Plain(socket) => write_to(socket, bytes, ErrorKind::WriteZero.into())?,
             Self::Tls(stream) => {

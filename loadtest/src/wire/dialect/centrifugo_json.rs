@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::reply::Reply;
 
 /// The command that opens a session.
-pub(super) const CONNECT: &str = "{\"id\":1,\"connect\":{}}";
+pub const CONNECT: &str = "{\"id\":1,\"connect\":{}}";
 
 /// The commands that subscribe to `topics`, with ids from `first_id` on. Each is acknowledged by its own reply. A topic
 /// resumes from its position in `since`, which has either all topics or none.
-pub(super) fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: u64) -> String {
+pub fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: u64) -> String {
     let mut text = String::new();
     for (id, (at, topic)) in (first_id..).zip(topics.iter().enumerate()) {
         let before = if at == 0 { "" } else { "\n" };
@@ -26,17 +26,17 @@ pub(super) fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: 
     text
 }
 
-pub(super) fn unsubscribe(topics: &[&str]) -> String {
+pub fn unsubscribe(topics: &[&str]) -> String {
     let commands: Vec<String> = topics.iter().map(|topic| format!("{{\"id\":1,\"unsubscribe\":{{\"channel\":\"{topic}\"}}}}")).collect();
     commands.join("\n")
 }
 
-pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+pub fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     [b"{\"id\":3,\"publish\":{\"channel\":\"", topic.as_bytes(), b"\",\"data\":", payload, b"}}"].concat()
 }
 
 /// The lines of a frame that are not messages.
-pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = frame;
     let lines = std::iter::from_fn(move || {
         let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
@@ -48,7 +48,7 @@ pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Reads one line.
-pub(super) fn reply(line: &[u8]) -> Reply {
+pub fn reply(line: &[u8]) -> Reply {
     // An empty object is a ping, and also the pong.
     if line == b"{}" {
         return Reply::Ping(b"{}");
@@ -79,7 +79,7 @@ pub(super) fn reply(line: &[u8]) -> Reply {
 }
 
 /// Whether the push around the payload at `payload` belongs to `topic`, and is valid JSON.
-pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
+pub fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
     let Some((head, tail)) = around(frame, payload) else { return false };
     let rest = head.strip_prefix(br#"{"push":{"channel":""#).and_then(|rest| rest.strip_prefix(topic.as_bytes()));
     if rest != Some(br#"","pub":{"data":"#) {
@@ -94,7 +94,7 @@ pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> boo
 }
 
 /// The offset behind the payload at `payload`, if its topic has positions.
-pub(super) fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
+pub fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
     let (_, tail) = around(frame, payload)?;
     let start = memchr::memmem::find(tail, OFFSET)? + OFFSET.len();
     let digits = tail[start..].iter().take_while(|byte| byte.is_ascii_digit());

@@ -1,13 +1,18 @@
 //! The dialects of servers: their commands and frames.
 
+mod centrifugo_json;
+mod centrifugo_protobuf;
+mod envelope;
+mod native;
+mod reply;
+mod server_sent;
+
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use super::frame::{Opcode, push_masked};
-use super::json_reply;
-use super::reply::Reply;
-use super::{centrifugo_json, centrifugo_protobuf, envelope, server_sent};
 use crate::stamp::MARKER;
+use crate::wire::frame::{Opcode, push_masked};
+pub use reply::{Reply, SubscribedTopic};
 
 /// The protocol of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
@@ -281,9 +286,9 @@ impl Dialect {
     /// Reads one of [`Self::replies`].
     pub fn reply(self, frame: &[u8]) -> Reply {
         match self {
-            Self::Json | Self::Stream => json_reply::read(frame),
+            Self::Json | Self::Stream => native::read(frame),
             Self::Sse if server_sent::is_retry(frame) => Reply::Draining,
-            Self::Sse => server_sent::data(frame).map_or(Reply::Other, json_reply::read),
+            Self::Sse => server_sent::data(frame).map_or(Reply::Other, native::read),
             Self::Nats => nats_reply(frame),
             Self::Bare if frame == b"SUB" => Reply::Subscribed(Vec::new()),
             Self::CentrifugoJson => centrifugo_json::reply(frame),
@@ -337,7 +342,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::wire::reply::SubscribedTopic;
 
     /// PROTOCOL 3: `data` is byte for byte as published. A replayed message has `replay`, in any place.
     #[test]

@@ -3,8 +3,8 @@
 
 use serde::Deserialize;
 
-use super::dialect::Dialect;
-use super::http::{Head, NoHttp, first_line};
+use super::head::{Head, NoHttp, first_line};
+use crate::wire::dialect::Dialect;
 
 /// One answer.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 /// The gateway of a session, and the times of its messages.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Roaming {
+pub struct Roaming {
     home: usize,
     goes_on: bool,
     heard_at: u64,
@@ -11,38 +11,38 @@ pub(super) struct Roaming {
 
 impl Roaming {
     /// A session at the target `home` that does not move.
-    pub(super) fn at(home: usize) -> Self {
+    pub fn at(home: usize) -> Self {
         Self { home, goes_on: false, heard_at: 0, longest_silence: 0 }
     }
 
     /// The index of its gateway among the targets.
-    pub(super) fn home(&self) -> usize {
+    pub fn home(&self) -> usize {
         self.home
     }
 
     /// Lets the session move to the next gateway whenever its own is gone, and its publishes ask for answers.
-    pub(super) fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         self.goes_on = true;
     }
 
     /// Whether the session moves to other gateways.
-    pub(super) fn goes_on(&self) -> bool {
+    pub fn goes_on(&self) -> bool {
         self.goes_on
     }
 
     /// Moves the session to the next of `targets`.
-    pub(super) fn leave(&mut self, targets: usize) {
+    pub fn leave(&mut self, targets: usize) {
         self.home = (self.home + 1) % targets;
     }
 
     /// Notes a message at `now`, in nanoseconds.
-    pub(super) fn hear(&mut self, now: u64) {
+    pub fn hear(&mut self, now: u64) {
         self.longest_silence = self.longest_silence.max(now.saturating_sub(self.heard_at));
         self.heard_at = now;
     }
 
     /// The longest time without a message since the last call, in nanoseconds, including the current one.
-    pub(super) fn take_silence(&mut self, now: u64) -> u64 {
+    pub fn take_silence(&mut self, now: u64) -> u64 {
         std::mem::take(&mut self.longest_silence).max(now.saturating_sub(self.heard_at))
     }
 }

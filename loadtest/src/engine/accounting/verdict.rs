@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::findings::Findings;
 use super::ledger::Ledger;
-use super::session::{Phase, Session};
+use crate::engine::session::{Phase, Session};
 
 /// The error code of a publish while the cluster is unavailable.
 const UNAVAILABLE: &str = "unavailable";
@@ -22,7 +22,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(sessions: &[Session], ledger: &Ledger) -> Self {
+    /// The result for `sessions`.
+    pub fn of(sessions: &[Session], ledger: &Ledger) -> Self {
         let mut verdict = Self { findings: ledger.counts.findings.clone(), ..Self::default() };
         for session in sessions {
             // A hole is always a loss. Missing messages at the end are a loss only if the session was connected.

@@ -1,0 +1,11 @@
+//! The accounting of deliveries: which are owed, which have arrived, and what was wrong.
+
+mod findings;
+mod ledger;
+mod publish_results;
+mod verdict;
+
+pub use findings::Findings;
+pub use ledger::{Counts, Ledger};
+pub use publish_results::{Answer, Answers};
+pub use verdict::Verdict;
