@@ -113,10 +113,10 @@ for (const [codec, transport] of VARIANTS) {
     }, [transport, new URL(proxy.url).host, gateway.address, THOUSAND]);
     await hasEntries(page, 'subscribed', THOUSAND);
     await until(() => fetched >= 2, 'a second token');
-    proxy.stand();
+    proxy.pause();
     await publishMany(gateway, 'chat.7', COUNT, 4000);
     await untilSlow(gateway);
-    proxy.go();
+    proxy.resume();
     await hasEntries(page, 'received', COUNT);
     await publish(gateway, 'chat.8', { n: COUNT + 1 });
     await hasEntries(page, 'received', COUNT + 1);

@@ -1,4 +1,4 @@
-// A real gateway for the end-to-end tests: started, killed, drained, and cut off by a proxy in between.
+// Gateway processes for the end-to-end tests, and a proxy that interrupts their connections.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 /** The gateway's binary: `BELFRY`, else the debug build before the release build; undefined where there is none. */
 export const binary = [process.env.BELFRY, join(root, 'target/debug/belfry'), join(root, 'target/release/belfry')].find((path) => path && existsSync(path));
 
-/** Node's own WebSocket, or the `ws` that `tests/js/need-ws` puts below `target/`. */
+/** Node's own WebSocket, or the module `ws` that `tests/js/need-ws` installs below `target/`. */
 export const WebSocket = globalThis.WebSocket ?? createRequire(join(root, 'target/js-test/'))('ws');
 
 const defaults = `
@@ -25,18 +25,18 @@ presence = true
 `;
 
 /**
- * Starts a gateway that ends with the test. `config` is TOML, null for the built-in file; `server` the lines of its
- * `[server]`; `settings` go to `--set`.
+ * Starts a gateway that is killed at the end of the test. `config` is TOML, or null for the built-in file. `server` has
+ * the lines of `[server]`. `settings` are arguments of `--set`.
  */
 export async function startGateway(test, { config = defaults, server = '', settings = [] } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-js-'));
-  const words = settings.flatMap((setting) => ['--set', setting]);
+  const args = settings.flatMap((setting) => ['--set', setting]);
   if (config !== null) {
     const file = join(folder, 'belfry.toml');
     writeFileSync(file, `[server]\n${server}\n${config}`);
-    words.push('--config', file);
+    args.push('--config', file);
   }
-  const gateway = new Gateway(folder, words);
+  const gateway = new Gateway(folder, args);
   test.after(async () => {
     await gateway.stop('SIGKILL');
     rmSync(folder, { recursive: true });
@@ -48,34 +48,34 @@ export async function startGateway(test, { config = defaults, server = '', setti
 class Gateway {
   #process = null;
 
-  #words;
+  #args;
 
-  constructor(folder, words) {
+  constructor(folder, args) {
     this.folder = folder;
-    this.#words = words;
+    this.#args = args;
   }
 
   get url() {
     return `ws://${this.address}/ws`;
   }
 
-  /** Starts it on `listen`; left out, where it was before. */
+  /** Starts the process. It listens on `listen`, or on the same address as before. */
   async start(listen = this.address) {
     const portFile = join(this.folder, 'port');
     rmSync(portFile, { force: true });
-    const told = [];
-    const child = spawn(binary, ['serve', ...this.#words, '--listen', listen, '--port-file', portFile], { stdio: ['ignore', 'pipe', 'pipe'] });
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => told.push(text));
+    const output = [];
+    const child = spawn(binary, ['serve', ...this.#args, '--listen', listen, '--port-file', portFile], { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => output.push(text));
     this.#process = child;
     const address = () => existsSync(portFile) && readFileSync(portFile, 'utf8').trim();
     await until(() => {
-      if (child.exitCode !== null) throw new Error(`the gateway did not start:\n${told.join('')}`);
+      if (child.exitCode !== null) throw new Error(`the gateway did not start:\n${output.join('')}`);
       return address();
     }, 'the port file');
     this.address = address();
   }
 
-  /** Sends `signal` and waits for the end; the exit status, or null after a kill. */
+  /** Sends `signal` and waits until the process has ended. Returns its exit status, or null after a kill. */
   async stop(signal) {
     const child = this.#process;
     if (child.exitCode === null && child.signalCode === null) {
@@ -88,8 +88,8 @@ class Gateway {
 }
 
 /**
- * A TCP proxy before `gateway` whose connections `cut()` breaks, without a word to either side. After `stand()` nothing
- * that the gateway says goes through, until `go()`.
+ * A TCP proxy before `gateway`. `cut()` closes its connections without a Close frame. After `pause()` the client
+ * receives nothing from the gateway until `resume()`.
  */
 export async function startProxy(test, gateway) {
   const sockets = new Set();
@@ -116,12 +116,12 @@ export async function startProxy(test, gateway) {
     cut();
     server.close();
   });
-  const stand = () => answers.forEach(([from, to]) => from.unpipe(to).pause());
-  const go = () => answers.forEach(([from, to]) => from.pipe(to).resume());
-  return { url: `ws://127.0.0.1:${server.address().port}/ws`, cut, stand, go };
+  const pause = () => answers.forEach(([from, to]) => from.unpipe(to).pause());
+  const resume = () => answers.forEach(([from, to]) => from.pipe(to).resume());
+  return { url: `ws://127.0.0.1:${server.address().port}/ws`, cut, pause, resume };
 }
 
-/** Waits until `fact()` holds, for at most `seconds`. */
+/** Waits until `fact()` is true, and returns its value. Fails after `seconds`. */
 export async function until(fact, what, seconds = 20) {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {

@@ -1,8 +1,8 @@
-// A stage for the client: a WebSocket whose other end is the test, and time that moves when the test says so.
+// A client under test: its WebSockets are scripted by the test, and its clock is advanced by the test.
 import { mock } from 'node:test';
 import { Belfry } from '../../src/server/page/belfry.js';
 
-/** Starts a client with scripted sockets. `stage.sockets` holds each one that it opened, the newest last. */
+/** Starts a client with scripted sockets. `sockets` has all sockets that the client has opened, the newest last. */
 export function stage(options = {}) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_700_000_000_000 });
   const sockets = [];
@@ -31,19 +31,21 @@ export function stage(options = {}) {
   const socket = () => sockets.at(-1);
   return {
     gateway, sockets, states, errors, socket,
-    /** The gateway's words on the newest socket, in order. */
-    say: (...events) => events.forEach((event) => socket().onmessage({ data: JSON.stringify(event) })),
+    /** Delivers events of the gateway on the newest socket, in order. */
+    deliver: (...events) => events.forEach((event) => socket().onmessage({ data: JSON.stringify(event) })),
     welcome() {
-      this.say({ op: 'welcome', session: `s${sockets.length}`, ping_interval_ms: 30_000, max_message_bytes: 65_536 });
+      this.deliver({ op: 'welcome', session: `s${sockets.length}`, ping_interval_ms: 30_000, max_message_bytes: 65_536 });
     },
+    /** Closes the newest socket, as the gateway or the network does. */
     drop: (code = 1006, reason = '') => socket().onclose({ code, reason }),
     /** The commands with this `op` on the newest socket. */
     sent: (op) => socket().sent.filter((command) => command.op === op),
-    pass: (ms) => mock.timers.tick(ms),
-    /** Drops the session and lets the client come back: welcome, but nothing answered yet. */
-    comeBack() {
+    /** Advances the clock. Timers that become due run. */
+    advance: (ms) => mock.timers.tick(ms),
+    /** Closes the session, lets the client reconnect, and delivers `welcome`. The client's commands are not answered. */
+    reconnect() {
       this.drop();
-      this.pass(60_000);
+      this.advance(60_000);
       this.welcome();
     },
     end() {
@@ -53,8 +55,8 @@ export function stage(options = {}) {
   };
 }
 
-/** Lets what is already settled reach those who await it. */
+/** Runs the callbacks of all promises that are settled. */
 export const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A message as the gateway says it. */
+/** The event of a message. */
 export const message = (topic, offset, epoch = 'e1', data = offset) => ({ op: 'message', topic, epoch, offset, data });

@@ -1,4 +1,4 @@
-// Uses all of belfry.d.ts as its users do: this has to compile.
+// A program that uses all of belfry.d.ts. It must compile.
 
 import { Belfry, BelfryError, Subscription, matches } from 'belfry';
 import type { GatewayOptions, Lost, Member, Message, Position, State, StateDetail, Subscribed, Token } from 'belfry';

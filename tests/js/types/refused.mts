@@ -1,4 +1,4 @@
-// What belfry.d.ts has to refuse: each line that ends with `// error`, and no other.
+// A program with mistakes. belfry.d.ts must refuse each line that ends with `// error`, and no other line.
 
 import { Belfry, Subscription } from 'belfry';
 import type { State } from 'belfry';
