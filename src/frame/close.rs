@@ -74,6 +74,6 @@ mod tests {
         assert_eq!(frame[..4], [0x88, 2 + 123, 0x03, 0xf0]);
         assert_eq!(str::from_utf8(&frame[4..]), Ok("€".repeat(41).as_str()));
         assert_eq!(close_frame(Some(1008), &format!("x{}", "€".repeat(100))).len(), 4 + 1 + 120);
-        assert_eq!(close_frame(None, "unheard"), [0x88, 0]);
+        assert_eq!(close_frame(None, "unsent"), [0x88, 0]);
     }
 }

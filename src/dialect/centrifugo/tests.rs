@@ -1,5 +1,5 @@
-//! Both encodings against recorded bytes: each vector is one message in JSON and in length-prefixed protobuf, as an independent
-//! implementation of the schema writes it.
+//! Tests of both encodings with recorded messages. A vector is one message in JSON and in length-prefixed protobuf, written by another
+//! implementation of the schema.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,9 +52,8 @@ fn commands_are_read_alike_in_both_encodings() {
     }
 }
 
-/// The fields of a command are found in any order.
 #[test]
-fn the_fields_of_commands() {
+fn fields_of_commands_are_found_in_any_order() {
     let read = |json: &'static str| Wire::Json.command(json.as_bytes()).unwrap();
     let Command { id, operation: Operation::Subscribe(subscribe) } = read(
         r#"{"subscribe":{"channel":"chat:室","token":"h.p.s","recover":true,"epoch":"k3","offset":9007199254740993,"data":{"last":1},"join_leave":true,"delta":"fossil","flag":3},"id":2}"#,
@@ -115,10 +114,10 @@ fn message(channel: &str, payload: &[u8], kind: PayloadKind, offset: u64, extra:
     Message::new(About { rule, extra: extra.map(Arc::new), ..About::of_test(channel, position, kind) }, payload)
 }
 
-fn written(said: &Reply<'_>) -> (String, Vec<u8>) {
+fn written(reply: &Reply<'_>) -> (String, Vec<u8>) {
     let (mut json, mut protobuf) = (Vec::new(), Vec::new());
-    reply(&mut json, said, Wire::Json);
-    reply(&mut protobuf, said, Wire::Protobuf);
+    super::reply(&mut json, reply, Wire::Json);
+    super::reply(&mut protobuf, reply, Wire::Protobuf);
     (String::from_utf8(json).unwrap(), protobuf)
 }
 
@@ -129,8 +128,8 @@ fn pushed(published: &Message) -> (String, Vec<u8>) {
     (String::from_utf8(json).unwrap(), protobuf)
 }
 
-/// The vectors' short names in the place of the gateway's own, which have 16 and 8 characters. Protobuf's lengths change with that, so
-/// vectors with such names are compared in JSON, and the others byte for byte in both.
+/// Replaces ids of sessions and epochs by the shorter ids of the vectors, and the version. Messages with such ids have other lengths in
+/// protobuf than their vectors, so they are compared in JSON only.
 fn shortened(json: &str) -> String {
     json.replace("0000000000c0ffee", "c0ffee")
         .replace("000000000000beef", "beef")
@@ -142,9 +141,9 @@ fn version() -> String {
     format!("belfry {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Replies and pushes are those of the vectors: JSON member for member, and protobuf byte for byte where no name of the gateway's is in it.
+/// Replies and pushes equal the vectors: in JSON as values, and in protobuf byte for byte unless they have an id of the gateway.
 #[test]
-fn replies_are_those_of_the_vectors() {
+fn replies_equal_the_vectors() {
     let position = Position { epoch: Epoch::parse("k3f9x2ab").unwrap(), offset: Offset(17) };
     let first = SubscribeResult { position: Some(position), positioned: true, ..SubscribeResult::default() };
     let not_recovered = SubscribeResult { position: Some(Position { offset: Offset(40), ..position }), was_recovering: true, ..first };
@@ -155,7 +154,7 @@ fn replies_are_those_of_the_vectors() {
     let members = [ann.clone(), member(0xbeef, None, None)];
     let kept = [message("a", br#"{"n":1}"#, PayloadKind::Json, 18, None)];
     let push = |channel, push| Reply::Push { channel, push };
-    let said = [
+    let replies = [
         ("ping", Reply::Ping),
         ("error", Reply::Error { id: 2, error: ErrorReply::PERMISSION_DENIED }),
         ("temporary error", Reply::Error { id: 2, error: ErrorReply::TOO_MANY_REQUESTS }),
@@ -182,28 +181,28 @@ fn replies_are_those_of_the_vectors() {
         ("push publication from a client", message("chat:room1", br#"{"n":1}"#, PayloadKind::Json, 18, Some(from_client))),
         ("push publication, no position", message("a", br#"{"n":1}"#, PayloadKind::Json, 0, None)),
     ];
-    let ours =
-        said.iter().map(|(name, said)| (*name, written(said))).chain(published.iter().map(|(name, message)| (*name, pushed(message))));
+    let replies = replies.iter().map(|(name, reply)| (*name, written(reply)));
+    let pushes = published.iter().map(|(name, message)| (*name, pushed(message)));
     let vectors = Vector::all(REPLIES);
-    let mut in_bytes = 0;
-    for (name, (json, protobuf)) in ours {
+    let mut compared_in_protobuf = 0;
+    for (name, (json, protobuf)) in replies.chain(pushes) {
         let vector = vectors.iter().find(|vector| vector.name == name).unwrap_or_else(|| panic!("no vector {name}"));
-        let (ours, right): (Value, Value) = (serde_json::from_str(&shortened(&json)).unwrap(), serde_json::from_str(&vector.json).unwrap());
-        assert_eq!(ours, right, "{name}");
+        let value = |json: &str| serde_json::from_str::<Value>(json).unwrap();
+        assert_eq!(value(&shortened(&json)), value(&vector.json), "{name}");
         if shortened(&json) == json {
             assert_eq!(protobuf, vector.bytes(), "{name}");
-            in_bytes += 1;
+            compared_in_protobuf += 1;
         }
     }
-    assert_eq!(in_bytes, 13);
+    assert_eq!(compared_in_protobuf, 13);
     let refreshed = written(&Reply::Refresh { id: 10, client, expiry: Expiry(Some(Duration::from_millis(3_599_500))) }).0;
-    let right = r#"{"id":10,"refresh":{"client":"c0ffee","version":"belfry","expires":true,"ttl":3600}}"#;
-    assert_eq!(shortened(&refreshed), right, "the vector has no version");
+    let expected = r#"{"id":10,"refresh":{"client":"c0ffee","version":"belfry","expires":true,"ttl":3600}}"#;
+    assert_eq!(shortened(&refreshed), expected, "the vector has no version");
 }
 
 /// In JSON a payload stays on one line, and a payload that is not JSON becomes a string. Protobuf has the bytes.
 #[test]
-fn payloads_stay_what_they_are() {
+fn payloads_are_copied_in_each_encoding() {
     let cases: [(&[u8], PayloadKind, &str); 6] = [
         (b"{\n \"a\":\r\n1}", PayloadKind::Json, r#"{"data":{  "a":  1}}"#),
         (b"[\n1]", PayloadKind::Text, r#"{"data":[ 1]}"#),
@@ -212,9 +211,9 @@ fn payloads_stay_what_they_are() {
         (b"", PayloadKind::Text, r#"{"data":""}"#),
         (&[0xff, 0], PayloadKind::Binary, r#"{"data":"/wA=","tags":{"encoding":"base64"}}"#),
     ];
-    for (payload, kind, right) in cases {
+    for (payload, kind, publication) in cases {
         let (json, protobuf) = pushed(&message("a", payload, kind, 0, None));
-        assert_eq!(json, format!(r#"{{"push":{{"channel":"a","pub":{right}}}}}"#));
+        assert_eq!(json, format!(r#"{{"push":{{"channel":"a","pub":{publication}}}}}"#));
         assert!(protobuf.ends_with(payload), "{payload:?}");
     }
     let tags = vec![("k".into(), "v\n".into())];
@@ -223,9 +222,9 @@ fn payloads_stay_what_they_are() {
     assert!(protobuf.ends_with(b"\x0a\x01k\x12\x02v\n"), "{protobuf:?}");
 }
 
-/// A length beyond 127 takes two bytes, and the output is moved to make room for the second.
+/// The output is moved to make room for the second byte of the length.
 #[test]
-fn long_messages_have_long_lengths() {
+fn lengths_above_127_take_two_bytes() {
     let payload = vec![b'1'; 300];
     let (_, protobuf) = pushed(&message("a", &payload, PayloadKind::Json, 18, None));
     let (push, all) = Wire::Protobuf.split(&protobuf).unwrap();

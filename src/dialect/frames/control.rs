@@ -56,19 +56,19 @@ mod tests {
 
     /// RFC 6455 §5.5: Ping, Pong and Close are whole frames and never compressed.
     #[test]
-    fn a_websockets_own_frames() {
+    fn control_frames_are_whole_and_uncompressed() {
         for window in [None, Some(ServerWindow { bits: 15, is_kept: true })] {
             let encoding = Encoding::websocket(Dialect::Json, window);
             assert_eq!(*heartbeat_frame(encoding), [0x89, 0]);
             assert_eq!(heartbeat_answer(encoding.framing, b"hi").as_deref(), Some(&b"\x8a\x02hi"[..]));
             assert_eq!(*goodbye(encoding, CloseCode::GoingAway, "x"), *b"\x88\x03\x03\xe9x");
-            assert_eq!(*goodbye_with(encoding, None, "unheard"), [0x88, 0]);
+            assert_eq!(*goodbye_with(encoding, None, "unsent"), [0x88, 0]);
         }
     }
 
-    /// PROTOCOL 11: a stream has a heartbeat after at most 25 s of silence, which is not answered.
+    /// PROTOCOL 11: a stream has a heartbeat after at most 25 s of silence. Its client sends no answer.
     #[test]
-    fn a_streams_own_frames() {
+    fn a_stream_has_a_heartbeat_without_an_answer() {
         let limits = Limits { ping_interval: Duration::from_secs(60), ..Limits::default() };
         for (framing, expected) in [
             (Framing::EventStream { is_chunked: true }, "3\r\n:\n\n\r\n"),

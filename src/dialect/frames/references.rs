@@ -57,7 +57,7 @@ impl ReferenceAccount {
         taken
     }
 
-    fn give_back(&self, bytes: usize, tally: &mut Tally) {
+    fn release(&self, bytes: usize, tally: &mut Tally) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         tally.add(Gauge::ReferenceBytes, -(bytes as i64));
     }
@@ -132,7 +132,7 @@ impl References {
             while texts.len() >= self.texts_max
                 && let Some(oldest) = texts.pop_front()
             {
-                self.account.give_back(oldest.cost(), tally);
+                self.account.release(oldest.cost(), tally);
             }
         }
         if !self.account.take(cost(plain), tally) {
@@ -176,7 +176,7 @@ impl References {
                 continue;
             }
             let held = topic.texts.iter().map(Text::cost).sum();
-            self.account.give_back(held, tally);
+            self.account.release(held, tally);
             self.places.remove(&(topic.name.clone(), topic.dialect));
             self.topics[place] = None;
             self.free.push(place as u32);

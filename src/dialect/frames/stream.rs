@@ -52,8 +52,8 @@ pub fn of_event(event: &Event<'_>, encoding: Encoding) -> Option<FrameBytes> {
     let is_chunked = encoding.framing.is_chunked();
     match (encoding.framing, encoding.dialect) {
         (Framing::Lines { .. }, Dialect::Json) => {
-            let is_told = !matches!(event, Event::Welcome { .. });
-            is_told.then(|| of_data(encoding, EVENT_BYTES_USUAL, |text| native::event(text, event)))
+            let has_form = !matches!(event, Event::Welcome { .. });
+            has_form.then(|| of_data(encoding, EVENT_BYTES_USUAL, |text| native::event(text, event)))
         }
         (Framing::Lines { .. } | Framing::WebSocket { .. }, _) => None,
         (Framing::EventStream { .. }, dialect) => match event {

@@ -190,7 +190,7 @@ impl From<TopicNameError> for Fault {
 
 impl From<json::Fault> for Fault {
     fn from(fault: json::Fault) -> Self {
-        Self::bad_request(format!("the command is not JSON as it is taken here: {fault}"))
+        Self::bad_request(format!("the command can't be read as JSON: {fault}"))
     }
 }
 

@@ -81,7 +81,7 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
-    /// PROTOCOL 11: `epoch:offset` for each topic of the URL, in its order, joined by commas, `-` for a pattern.
+    /// PROTOCOL 11: an `id` has `epoch:offset` for each topic of the URL in its order, joined by commas. A pattern has `-`.
     #[test]
     fn an_id_has_a_place_for_each_topic() {
         let topics = ["a", "b.>", "c", "a"].map(|topic| Some(Pattern::parse(topic).unwrap()));
@@ -94,7 +94,7 @@ mod tests {
 
     /// PROTOCOL 11: a text with another number of positions, or that can't be parsed, counts as no `id`.
     #[test]
-    fn other_texts_count_as_no_id() {
+    fn malformed_texts_count_as_no_id() {
         assert_eq!(read_event_id("k3f9x2ab:7,-", 2), Some(vec![Some(("k3f9x2ab", Offset(7))), None]));
         assert_eq!(read_event_id("x:007", 1), Some(vec![Some(("x", Offset(7)))]));
         for (text, topics) in [
@@ -118,9 +118,9 @@ mod tests {
     }
 
     proptest! {
-        /// An `id` is parsed to the positions that were written. A stream with another number of topics does not accept it.
+        /// A stream with another number of topics does not accept the `id`.
         #[test]
-        fn what_was_written_is_read(places in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..STREAM_TOPICS_MAX)) {
+        fn a_written_id_is_parsed_to_its_positions(places in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..STREAM_TOPICS_MAX)) {
             let name = |index: usize| TopicName::parse(&format!("t.{index}")).unwrap();
             let mut position = StreamPosition::new((0..places.len()).map(|index| Some(Pattern::from(name(index)))));
             for (index, offset) in places.iter().enumerate() {
@@ -133,9 +133,9 @@ mod tests {
             prop_assert_eq!(read_event_id(&text, places.len() - 1), None);
         }
 
-        /// The positions parsed from any text are written as the same text, except for leading zeros of offsets.
+        /// The exception is leading zeros of offsets.
         #[test]
-        fn what_is_read_was_meant(text in "[a-zA-Z0-9:,-]{0,40}", topics in 0_usize..4) {
+        fn a_parsed_id_is_written_as_the_same_text(text in "[a-zA-Z0-9:,-]{0,40}", topics in 0_usize..4) {
             if let Some(places) = read_event_id(&text, topics) {
                 let spelt = places.iter().map(|topic| topic.map_or("-".to_owned(), |(epoch, offset)| format!("{epoch}:{offset}")));
                 let plain = |topic: &str| match topic.split_once(':') {

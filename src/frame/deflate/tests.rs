@@ -61,7 +61,7 @@ fn no_distance_exceeds_the_window() {
             assert!(deflater.compress(&message, window_bits, &mut packed));
             let farthest = ExactInflater::farthest(&packed);
             assert!(farthest <= 1 << window_bits, "level {level}, {window_bits} bits: {farthest}");
-            assert!(farthest > 100, "the test's message has nothing to look back at");
+            assert!(farthest > 100, "the message has no distant repetitions");
         }
     }
 }

@@ -16,12 +16,12 @@ fn with_deflate() -> FrameReader {
     FrameReader::new(LIMIT, negotiate([&b"permessage-deflate"[..]], false).as_ref())
 }
 
-/// The messages in `frames`, which must be the same if they are read at once and byte by byte.
+/// Reads `frames` at once and byte by byte, which must give the same messages.
 fn read_frames(make: fn() -> FrameReader, frames: &[Vec<u8>]) -> Vec<Outcome> {
     let stream = frames.concat();
     let at_once = read_pieces(&mut make(), &[&stream]);
     let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-    assert_eq!(read_pieces(&mut make(), &bytes), at_once, "read byte for byte");
+    assert_eq!(read_pieces(&mut make(), &bytes), at_once, "read byte by byte");
     at_once
 }
 
@@ -47,7 +47,7 @@ fn an_idle_reader_is_small_and_owns_no_buffer() {
     assert_eq!(reader.take_frames(), 0);
 }
 
-/// DESIGN, Frames: a whole frame is unmasked in place and lent.
+/// DESIGN, Frames: a whole frame is unmasked in place, and its payload is borrowed from the input.
 #[test]
 fn a_whole_message_is_lent_from_the_input() {
     let mut input = [frame(0x81, b"Hello"), frame(0x82, b"next")].concat();
@@ -105,8 +105,8 @@ fn messages_past_the_limit_are_refused() {
     assert_eq!(read_frames(plain, &[frame(0x02, &[7; 999]), frame(0x80, &[7])]), [Outcome::Binary(vec![7; LIMIT])]);
     assert_eq!(read_frames(plain, &[frame(0x82, &[7; LIMIT + 1])]), [Outcome::Violation(1009)]);
     assert_eq!(read_frames(plain, &[frame(0x02, &[7; 999]), frame(0x00, &[]), frame(0x80, &[7; 2])]), [Outcome::Violation(1009)]);
-    let lie = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4];
-    assert_eq!(read_frames(plain, &[lie.to_vec()]), [Outcome::Violation(1009)]);
+    let huge = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4];
+    assert_eq!(read_frames(plain, &[huge.to_vec()]), [Outcome::Violation(1009)]);
 }
 
 /// The buffer is bounded by the limit, for any number of fragments.

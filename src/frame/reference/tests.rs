@@ -1,4 +1,4 @@
-//! Messages with references, read by inflaters with exactly the client's window.
+//! Tests of messages with references. The inflaters have exactly the window of the client.
 
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ fn quote(step: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// With the reference, a quote takes a fifth of its bytes.
+/// A quote with a reference takes less than a quarter of its bytes.
 #[test]
 fn a_reference_to_the_quote_before_saves_bytes() {
     let (mut parser, mut client) = (ReferenceParser::default(), Client::new(15));
@@ -68,7 +68,7 @@ fn the_smallest_and_the_largest_messages_round_trip() {
     assert!(parser.parse(&too_long, b"a").is_none() && parser.parse(b"a", &too_long).is_none());
 }
 
-/// A message on one of a few topics.
+/// A quote, a text of few distinct bytes, noise, or a repetition.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => (0usize..400).prop_map(quote),

@@ -1,4 +1,4 @@
-//! Each message once per encoding, whatever the number of sessions.
+//! Tests of live, replayed and echoed frames.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn tools() -> (Encoder, Tally, Arc<Metrics>) {
     (Encoder::new(&Deflate::default(), ReferenceAccount::new(Arc::default(), 1 << 20)), Tally::new(Arc::clone(&metrics)), metrics)
 }
 
-/// `dialect` with a window of so many bits that the client doesn't keep, or without compression.
+/// `dialect` over a WebSocket. `bits` is the size of a window that the client does not keep; `None`: without compression.
 fn websocket(dialect: Dialect, bits: Option<u8>) -> Encoding {
     Encoding::websocket(dialect, bits.map(|bits| ServerWindow { bits, is_kept: false }))
 }
@@ -62,7 +62,7 @@ fn each_encoding_is_made_once() {
         for (bits, frame) in [None, Some(15), Some(12), Some(10)].into_iter().zip(&frames) {
             assert!(
                 is_same(frame, &encoded.frame(websocket(dialect, bits), &mut encoder, &mut tally)),
-                "{dialect:?} {bits:?} was made twice"
+                "{dialect:?} {bits:?} was encoded twice"
             );
             assert_eq!(read(frame).1, read(&frames[0]).1);
             assert_eq!(frame[0], if bits.is_some() { TEXT | RSV1 } else { TEXT });
@@ -94,12 +94,12 @@ fn raw_frames_are_payloads_alone() {
         let message = message("7", kind);
         let frame = Encoded::new(message.clone()).frame(websocket(Dialect::Raw, None), &mut encoder, &mut tally);
         assert_eq!(frame[..], [first, 1, b'7']);
-        assert!(is_same(&frame, message.frame()), "a plain frame is the message's own");
+        assert!(is_same(&frame, message.frame()), "the frame is not a copy");
     }
 }
 
 #[test]
-fn events_replays_and_echoes() {
+fn events_replays_and_echoes_are_encoded() {
     let (mut encoder, mut tally, _) = tools();
     let pong = Event::Pong { id: None };
     let frame = event_frame(&pong, websocket(Dialect::Json, Some(15)), &mut encoder, &mut tally).unwrap();
@@ -112,9 +112,9 @@ fn events_replays_and_echoes() {
 }
 
 proptest! {
-    /// A client reads the payload that was published, with any length and any window.
+    /// This holds for any length and any window.
     #[test]
-    fn every_length_has_its_head(length in prop_oneof![0usize..300, 65_400usize..65_700], bits in prop::option::of(9u8..=15)) {
+    fn a_client_reads_the_published_payload(length in prop_oneof![0usize..300, 65_400usize..65_700], bits in prop::option::of(9u8..=15)) {
         let (mut encoder, mut tally, _) = tools();
         let payload: Vec<u8> = (0..length).map(|index| (index % 7) as u8).collect();
         let frame = Encoded::new(message(payload.clone(), PayloadKind::Binary)).frame(websocket(Dialect::Raw, bits), &mut encoder, &mut tally);
@@ -123,7 +123,7 @@ proptest! {
 }
 
 /// PROTOCOL 7: an outbox accounts the memory that a frame takes: the buffer is larger than the frame by at most the unused part of the
-/// longest head. (The buffer had room for the longest envelope, so that 4,000 bytes took the allocator's next larger block.)
+/// longest head. The bug: the buffer had room for the longest envelope, so that 4,000 bytes took the allocator's next larger block.
 #[test]
 fn a_frames_buffer_is_as_long_as_the_frame() {
     let (mut encoder, mut tally, _) = tools();

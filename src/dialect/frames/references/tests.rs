@@ -1,4 +1,4 @@
-//! The texts that are kept, and their account.
+//! Tests of the texts that are kept, and of their account.
 
 use super::*;
 use crate::hub::{About, PayloadKind};
@@ -42,15 +42,15 @@ fn the_newest_texts_of_a_topic_are_kept() {
     assert_eq!(shelf.enter("a", 1, TEXT), Some(first));
     let numbers: Vec<u64> = (2..=4).map(|offset| shelf.enter("a", offset, TEXT).unwrap().number).collect();
     assert_eq!(shelf.held(), 3 * COST);
-    assert_eq!(shelf.references.text(first.topic, first.number), None, "the fourth back");
+    assert_eq!(shelf.references.text(first.topic, first.number), None, "three newer texts are kept");
     assert!(numbers.iter().all(|&number| shelf.references.text(first.topic, number) == Some(TEXT.as_bytes())));
     shelf.references.sweep(10, |_| false, &mut shelf.tally);
     assert_eq!((shelf.held(), shelf.references.text(first.topic, numbers[2])), (0, None));
     let other = shelf.enter("b", 1, TEXT).unwrap();
-    assert!(other.topic == first.topic && other.number > numbers[2], "a place may be another topic's now, a number may not");
+    assert!(other.topic == first.topic && other.number > numbers[2], "the index of a removed topic is used again, and no number is");
 }
 
-/// PROTOCOL 7: `reference_bytes` bounds the texts of all shards. A message without room is not referred to.
+/// PROTOCOL 7: `reference_bytes` bounds the texts of all shards. A text without room is not kept.
 #[test]
 fn texts_are_bounded_together() {
     let mut shelf = Shelf::new(2 * COST);

@@ -1,4 +1,4 @@
-//! The bytes of streams.
+//! Tests of the frames of streams.
 
 use std::time::Duration;
 
@@ -43,8 +43,8 @@ fn data_of(framing: Framing, payload: &[u8]) -> String {
     String::from_utf8(unchunked(&of_message(&message(payload, PayloadKind::Text), encoding, false))).unwrap()
 }
 
-/// What an EventSource makes of a stream's text: each event's name, data and the last `id` as it is dispatched (the HTML standard,
-/// "Interpreting an event stream").
+/// The events that an EventSource dispatches for a stream's text: name, data and last `id` (the HTML standard, "Interpreting an event
+/// stream").
 fn events(text: &str) -> Vec<(String, String, String)> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let (mut events, mut id) = (Vec::new(), String::new());
@@ -70,7 +70,7 @@ fn events(text: &str) -> Vec<(String, String, String)> {
 
 /// PROTOCOL 11: a message is an event without a name, whose data is the native object. Its `id` is in the same chunk.
 #[test]
-fn a_message_is_stamped() {
+fn a_message_has_its_id_in_the_same_chunk() {
     let message = message(r#"{"price":187.30}"#, PayloadKind::Json);
     let native = r#"{"op":"message","topic":"chat.a","epoch":"k3f9x2ab","offset":18,"data":{"price":187.30}}"#;
     let mut before_replay = StreamPosition::new([Pattern::parse("chat.a"), Pattern::parse("b.>")].map(Result::ok).into_iter());
@@ -91,7 +91,7 @@ fn a_message_is_stamped() {
 /// PROTOCOL 11: in an event a line feed begins a further `data` line, and a carriage return becomes a line feed. In a line both become
 /// spaces.
 #[test]
-fn ends_of_lines_in_a_payload() {
+fn line_ends_in_a_payload_are_replaced() {
     assert_eq!(data_of(EVENTS, b" a\nb\r\nc\r"), "data:  a\ndata: b\ndata: \ndata: c\ndata: \n\n");
     assert_eq!(data_of(LINES, b" a\nb\r\nc\r"), " a b  c \n");
 }
@@ -134,7 +134,7 @@ fn the_first_event_has_the_position_of_the_stream() {
 
 /// PROTOCOL 11: a drain ends a stream without a last event. Otherwise the last event has the code that a Close frame would have.
 #[test]
-fn a_stream_ends_with_a_reason() {
+fn the_last_event_has_the_close_code() {
     let goodbye = |dialect, framing, code| {
         let frame = goodbye(Encoding { dialect, framing }, code, "why");
         String::from_utf8(frame.to_vec()).unwrap()

@@ -1,4 +1,4 @@
-//! PROTOCOL section 3: the commands that a client sends.
+//! Tests of the commands of PROTOCOL section 3.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn name(text: &str) -> TopicName {
 }
 
 #[test]
-fn a_subscribe_with_all_members() {
+fn all_members_of_a_subscribe_are_parsed() {
     let text = r#" {"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>","a b"],"last":3,"interval_ms":250,"presence":true,
         "since":{"quotes.AAPL":{"epoch":"k3f9","offset":12}}} "#;
     let Command::Subscribe { topics, last, since, interval, presence } = command(text) else { panic!("not a subscribe") };
@@ -33,7 +33,7 @@ fn a_subscribe_with_all_members() {
 }
 
 #[test]
-fn the_other_commands() {
+fn all_other_commands_are_parsed() {
     let publish = command(r#"{"op":"publish","topic":"chat.lobby","data": {"p" :1.50} ,"echo":false}"#);
     assert_eq!(publish, Command::Publish { topic: name("chat.lobby"), data: br#"{"p" :1.50}"#, echo: false });
     let history = command(r#"{"op":"history","topic":"a","since":12,"limit":5000}"#);
@@ -47,14 +47,14 @@ fn the_other_commands() {
 }
 
 #[test]
-fn ids_come_back_as_they_came() {
+fn an_id_keeps_its_json_text() {
     for id in ["7", "-0", "1234567890123456789012345678901234567890", r#""""#, r#""a\u00e9\n""#, r#""\ud800""#] {
         let text = format!(r#"{{"op":"ping","id":{id}}}"#);
         assert_eq!(request(text.as_bytes()).unwrap().id, Some(RequestId(id)));
     }
     for id in ["1.0", "1e3", "true", "null", "{}", "[1]"] {
-        let (code, given, message) = refusal_of(format!(r#"{{"op":"ping","id":{id}}}"#));
-        assert_eq!((code, given), (ErrorCode::BadRequest, None), "{message}");
+        let (code, returned, message) = refusal_of(format!(r#"{{"op":"ping","id":{id}}}"#));
+        assert_eq!((code, returned), (ErrorCode::BadRequest, None), "{message}");
     }
 }
 
@@ -63,7 +63,7 @@ fn refusal_of(text: String) -> (ErrorCode, Option<String>, String) {
     (code, id.map(str::to_owned), message)
 }
 
-/// A refusal has the `id` wherever it is. Its text names the member, its value, and what is allowed.
+/// A refusal has the command's `id`, wherever the `id` is. Its text has the member, its value, and what is allowed.
 #[test]
 fn refusals_name_the_member() {
     let refused = [
@@ -94,10 +94,10 @@ fn refusals_name_the_member() {
         (r#"{"id":9}"#, "`op` is missing; it must be a string"),
         (r#"{"op":"ping","op":"ping","id":9}"#, "`op` is given twice"),
         (r#"{"op":"ping","x":1,"\u0078":1,"id":9}"#, "`x` is given twice"),
-        (r#"{"op":"ping","id":9,}"#, "the command is not JSON as it is taken here: byte 20 can't stand there in JSON"),
+        (r#"{"op":"ping","id":9,}"#, "the command can't be read as JSON: byte 20 is not valid in JSON"),
     ];
-    for (text, right) in refused {
-        assert_eq!(refusal(text), (ErrorCode::BadRequest, Some("9"), right.to_owned()), "{text}");
+    for (text, message) in refused {
+        assert_eq!(refusal(text), (ErrorCode::BadRequest, Some("9"), message.to_owned()), "{text}");
     }
 }
 
@@ -148,7 +148,7 @@ fn invalid_topics_stay_in_the_list() {
     assert_eq!(refusal(r#"{"op":"subscribe","topics":["a"],"since":{"a.*":{"epoch":"x","offset":1}}}"#).0, ErrorCode::BadRequest);
 }
 
-/// The 64 levels of nesting count within `data`, without the envelope.
+/// The 64 levels of nesting are counted within `data`, without the command's own object.
 #[test]
 fn depth_is_counted_within_each_member() {
     let publish = |depth| format!(r#"{{"op":"publish","id":3,"topic":"a","data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
@@ -158,7 +158,7 @@ fn depth_is_counted_within_each_member() {
 }
 
 #[test]
-fn numbers_past_every_bound_are_taken_as_the_bound() {
+fn large_numbers_are_clamped() {
     let text =
         r#"{"op":"subscribe","topics":["a"],"last":99999999999999999999999,"since":{"a":{"epoch":"e","offset":18446744073709551615}}}"#;
     let Command::Subscribe { last, since, .. } = command(text) else { panic!("not a subscribe") };
@@ -172,13 +172,13 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_is_nearly_a_command_panics(text in r#"\{("(op|id|topics|since|last|x)":("(ping|subscribe|a)"|\["a",?\]|\{"a":\{"offset":1\}\}|-?[0-9.e]{1,3}),?){0,4}\}?"#) {
+    fn almost_valid_commands_do_not_panic(text in r#"\{("(op|id|topics|since|last|x)":("(ping|subscribe|a)"|\["a",?\]|\{"a":\{"offset":1\}\}|-?[0-9.e]{1,3}),?){0,4}\}?"#) {
         let _ = request(text.as_bytes());
     }
 
     /// A command that a JSON library writes is parsed to its values.
     #[test]
-    fn strings_are_read_as_they_were_meant(token in "\\PC{0,40}|[\"\\\\\n\u{1}a]{0,9}") {
+    fn escaped_strings_are_parsed(token in "\\PC{0,40}|[\"\\\\\n\u{1}a]{0,9}") {
         let text = serde_json::json!({"op": "auth", "token": token}).to_string();
         prop_assert_eq!(command(&text), Command::Auth { token: token.into() });
     }

@@ -1,4 +1,4 @@
-//! PROTOCOL section 3: the answers and events of the gateway.
+//! Tests of the answers and events of PROTOCOL section 3.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
     String::from_utf8(json).unwrap()
 }
 
-fn said(event: &Event<'_>) -> String {
+fn event_text(event: &Event<'_>) -> String {
     written(|json| super::event(json, event))
 }
 
@@ -35,13 +35,13 @@ fn message_event(payload: impl AsRef<[u8]>, kind: PayloadKind, replay: bool) -> 
 }
 
 #[test]
-fn a_message_has_its_members_in_the_contract_s_order() {
+fn the_members_of_a_message_have_a_fixed_order() {
     let start = r#"{"op":"message","topic":"chat.大厅","epoch":"EPOCH","offset":18,"#;
     assert_eq!(message_event("187.30", PayloadKind::Json, false), format!(r#"{start}"data":187.30}}"#));
     assert_eq!(message_event("187.30", PayloadKind::Json, true), format!(r#"{start}"replay":true,"data":187.30}}"#));
 }
 
-/// JSON text is copied unchanged; other text becomes a string, other bytes Base64.
+/// JSON text is copied unchanged. Other text becomes a string, and other bytes become Base64.
 #[test]
 fn payloads_are_written_by_their_kinds() {
     let ends = |payload: &'static [u8], kind, end: &str| {
@@ -57,7 +57,7 @@ fn payloads_are_written_by_their_kinds() {
 }
 
 #[test]
-fn replies_are_the_contract_s() {
+fn replies_are_written_as_in_the_contract() {
     let topic = TopicName::parse("quotes.AAPL").unwrap();
     let patterns = [Pattern::parse("quotes.AAPL").unwrap(), Pattern::parse("chat.>").unwrap()];
     let position = Position { epoch: Epoch::random(), offset: Offset(17) };
@@ -68,56 +68,62 @@ fn replies_are_the_contract_s() {
     ];
     let id = Some(RequestId("1"));
     assert_eq!(
-        said(&Event::Subscribed { id, topics: &topics }),
+        event_text(&Event::Subscribed { id, topics: &topics }),
         format!(
             r#"{{"op":"subscribed","id":1,"topics":[{{"topic":"quotes.AAPL","epoch":"{}","offset":17,"recovered":true}},{{"topic":"chat.>"}},{{"topic":"chat.>","recovered":false}}]}}"#,
             position.epoch
         )
     );
-    assert_eq!(said(&Event::Unsubscribed { id: None, topics: &patterns }), r#"{"op":"unsubscribed","topics":["quotes.AAPL","chat.>"]}"#);
-    assert_eq!(said(&Event::Subscriptions { id, topics: &[] }), r#"{"op":"subscriptions","id":1,"topics":[]}"#);
     assert_eq!(
-        said(&Event::Published { id: RequestId("\"x\""), topic: &topic, offset: Offset(18) }),
+        event_text(&Event::Unsubscribed { id: None, topics: &patterns }),
+        r#"{"op":"unsubscribed","topics":["quotes.AAPL","chat.>"]}"#
+    );
+    assert_eq!(event_text(&Event::Subscriptions { id, topics: &[] }), r#"{"op":"subscriptions","id":1,"topics":[]}"#);
+    assert_eq!(
+        event_text(&Event::Published { id: RequestId("\"x\""), topic: &topic, offset: Offset(18) }),
         r#"{"op":"published","id":"x","topic":"quotes.AAPL","offset":18}"#
     );
     assert_eq!(
-        said(&Event::Authenticated { id, user: Some(&"a\"b".into()), expires: Some(5) }),
+        event_text(&Event::Authenticated { id, user: Some(&"a\"b".into()), expires: Some(5) }),
         r#"{"op":"authenticated","id":1,"user":"a\"b","expires":5}"#
     );
-    assert_eq!(said(&Event::Pong { id: None }), r#"{"op":"pong"}"#);
+    assert_eq!(event_text(&Event::Pong { id: None }), r#"{"op":"pong"}"#);
     assert_eq!(
-        said(&Event::Error { id, code: ErrorCode::NotAllowed, message: "no \\" }),
+        event_text(&Event::Error { id, code: ErrorCode::NotAllowed, message: "no \\" }),
         r#"{"op":"error","id":1,"code":"not_allowed","message":"no \\"}"#
     );
 }
 
 #[test]
-fn events_of_the_gateway_itself() {
+fn events_are_written_as_in_the_contract() {
     let topic = TopicName::parse("chat.lobby").unwrap();
     let session = SessionId::random();
     assert_eq!(
-        said(&Event::Welcome { session, ping_interval: Duration::from_secs(30), max_message_bytes: 65_536 }),
+        event_text(&Event::Welcome { session, ping_interval: Duration::from_secs(30), max_message_bytes: 65_536 }),
         format!(r#"{{"op":"welcome","session":"{session}","ping_interval_ms":30000,"max_message_bytes":65536}}"#)
     );
     let member = Member { session, user: None, info: None };
     let mut change = PresenceChange { topic: topic.clone(), member: member.clone(), joined: true };
     let tail = format!(r#","topic":"chat.lobby","member":{{"session":"{session}","user":null}}}}"#);
-    assert_eq!(said(&Event::PresenceChange(&change)), format!(r#"{{"op":"join"{tail}"#));
+    assert_eq!(event_text(&Event::PresenceChange(&change)), format!(r#"{{"op":"join"{tail}"#));
     change.joined = false;
-    assert_eq!(said(&Event::PresenceChange(&change)), format!(r#"{{"op":"leave"{tail}"#));
+    assert_eq!(event_text(&Event::PresenceChange(&change)), format!(r#"{{"op":"leave"{tail}"#));
     assert_eq!(
-        said(&Event::Presence { id: Some(RequestId("5")), topic: &topic, members: &[member] }),
+        event_text(&Event::Presence { id: Some(RequestId("5")), topic: &topic, members: &[member] }),
         format!(r#"{{"op":"presence","id":5,"topic":"chat.lobby","count":1,"members":[{{"session":"{session}","user":null}}]}}"#)
     );
     assert_eq!(
-        said(&Event::Gap { topic: &topic, from: Offset(19), to: Offset(u64::MAX), epoch: None }),
+        event_text(&Event::Gap { topic: &topic, from: Offset(19), to: Offset(u64::MAX), epoch: None }),
         r#"{"op":"gap","topic":"chat.lobby","from":19,"to":18446744073709551615}"#
     );
     assert_eq!(
-        said(&Event::Gap { topic: &topic, from: Offset(1), to: Offset(2), epoch: Epoch::parse("abcd1234") }),
+        event_text(&Event::Gap { topic: &topic, from: Offset(1), to: Offset(2), epoch: Epoch::parse("abcd1234") }),
         r#"{"op":"gap","topic":"chat.lobby","epoch":"abcd1234","from":1,"to":2}"#
     );
-    assert_eq!(said(&Event::Draining { retry_after: Duration::from_micros(3_120_900) }), r#"{"op":"draining","retry_after_ms":3120}"#);
+    assert_eq!(
+        event_text(&Event::Draining { retry_after: Duration::from_micros(3_120_900) }),
+        r#"{"op":"draining","retry_after_ms":3120}"#
+    );
 }
 
 #[test]
@@ -125,7 +131,7 @@ fn a_history_has_more_only_if_messages_are_left() {
     let topic = TopicName::parse("a").unwrap();
     let mut page = HistoryPage { epoch: None, messages: Vec::new(), more: false };
     let id = Some(RequestId("4"));
-    let empty = said(&Event::History { id, topic: &topic, page: &page });
+    let empty = event_text(&Event::History { id, topic: &topic, page: &page });
     assert_eq!(empty, r#"{"op":"history","id":4,"topic":"a","epoch":null,"messages":[]}"#);
     let message = published("1.50", PayloadKind::Json);
     let epoch = message.position.epoch;
@@ -156,9 +162,9 @@ fn any_json() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// PROTOCOL 3: `data` byte for byte as published.
+    /// PROTOCOL 3: `data` has the bytes that were published.
     #[test]
-    fn any_json_comes_back_byte_for_byte(data in any_json()) {
+    fn any_json_is_copied_byte_for_byte(data in any_json()) {
         let publish = format!(r#"{{"op":"publish","topic":"a","data":{data},"id":1}}"#);
         let request = crate::dialect::native::request(publish.as_bytes()).unwrap();
         let crate::dialect::Command::Publish { data: read, .. } = request.command else { panic!("not a publish") };
@@ -176,20 +182,20 @@ proptest! {
 
     /// Whatever the payload is, the event is one JSON object.
     #[test]
-    fn every_payload_makes_json(payload: Vec<u8>) {
+    fn any_payload_makes_one_json_object(payload: Vec<u8>) {
         let event = message_event(payload, PayloadKind::Binary, true);
         prop_assert!(is_json_text(event.as_bytes()), "{}", event);
     }
 
     #[test]
-    fn numbers_are_written_as_they_are(value: u64) {
+    fn numbers_are_written_in_decimal(value: u64) {
         prop_assert_eq!(written(|json| number(json, value)), value.to_string());
     }
 }
 
 /// PROTOCOL 7: `outbox_bytes` counts the length of a frame, so the frame's buffer has no spare room.
 #[test]
-fn a_messages_length_is_known_before() {
+fn message_bytes_is_exact_unless_text_is_escaped() {
     for (payload, kind, exact) in [
         (&b"{\"price\":187.3}"[..], PayloadKind::Json, true),
         (b"hello", PayloadKind::Text, true),

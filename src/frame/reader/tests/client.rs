@@ -1,11 +1,11 @@
-//! The client's side: makes frames, and reads them with a `FrameReader`.
+//! Makes the frames of a client, and reads them with a `FrameReader`.
 
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::sample::Index;
 
 use crate::frame::{FrameReader, Inflater, Received};
 
-/// A result of a reader that owns its payload.
+/// A result of a reader, with a payload of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Text(Vec<u8>),
@@ -54,7 +54,7 @@ pub fn read_pieces(reader: &mut FrameReader, pieces: &[&[u8]]) -> Vec<Outcome> {
         let mut at = 0;
         while at < input.len() {
             let (used, received) = reader.read(&mut input[at..], &mut inflater);
-            assert!(used > 0, "a call that uses nothing would be repeated for ever");
+            assert!(used > 0, "each call uses input");
             at += used;
             all.extend(match received {
                 Ok(None) => None,

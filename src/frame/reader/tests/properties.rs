@@ -1,4 +1,4 @@
-//! Any sequence of messages, fragmented and cut anywhere, reads back the same.
+//! Property tests: messages are read whatever their fragments, and wherever the input is cut.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -74,7 +74,7 @@ proptest! {
         prop_assert_eq!(reader.take_frames(), frames);
     }
 
-    /// Only how early a violation is found depends on the cuts.
+    /// Only the moment at which a violation is found depends on the cuts.
     #[test]
     fn results_do_not_depend_on_the_cuts(
         frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..140)), 0..6),

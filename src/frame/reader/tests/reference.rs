@@ -1,4 +1,4 @@
-//! The reader agrees with tungstenite on valid frames and on close codes.
+//! Compares the reader with tungstenite: results, and the close codes of violations.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -40,10 +40,10 @@ fn read_by_reference(stream: Vec<u8>) -> Vec<Outcome> {
             Ok(Message::Binary(bytes)) => Outcome::Binary(bytes.to_vec()),
             Ok(Message::Ping(bytes)) => Outcome::Ping(bytes.to_vec()),
             Ok(Message::Pong(_)) => Outcome::Pong,
-            // What it says of a code that may not be sent; no reason of this test's has a blank.
+            // The reason that tungstenite reports for a code that may not be sent. No reason of this test has a space.
             Ok(Message::Close(Some(close))) if close.reason.as_str() == "Protocol violation" => Outcome::Violation(1002),
             Ok(Message::Close(close)) => Outcome::Close(close.map(|close| (close.code.into(), close.reason.as_str().to_owned()))),
-            Ok(Message::Frame(_)) => unreachable!("reading gives no bare frame"),
+            Ok(Message::Frame(_)) => unreachable!("a read returns no frame"),
             Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => return all,
             Err(Error::ConnectionClosed | Error::Io(_)) => return all,
             Err(Error::Protocol(_)) => Outcome::Violation(1002),
