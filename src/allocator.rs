@@ -51,11 +51,11 @@ mod tests {
     /// The pages of 64 MiB of small blocks are returned without another allocation. The test fails if `PURGE_DELAY` is the number of another
     /// option.
     #[test]
-    fn free_pages_are_given_back() {
+    fn free_pages_are_returned_to_the_system() {
         return_free_pages_at_once();
         let before = resident_bytes();
         let blocks: Vec<Box<[u8; 1024]>> = (0..64 << 10).map(|_| Box::new([1; 1024])).collect();
-        assert!(resident_bytes() - before > 60 << 20, "the blocks are there");
+        assert!(resident_bytes() - before > 60 << 20, "the blocks are resident");
         drop(blocks);
         assert!(resident_bytes() < before + (8 << 20), "{} bytes stay", resident_bytes() - before);
     }

@@ -54,7 +54,7 @@ impl TokenBucket {
     }
 
     /// Puts one token back. The bucket holds no more than the burst at its next use.
-    pub fn give_back(&mut self) {
+    pub fn refund(&mut self) {
         self.tokens += 1.0;
     }
 

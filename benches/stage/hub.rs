@@ -27,7 +27,7 @@ impl Outlet for Sink {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
     fn log_replaced(&self, _: &TopicName, _: Position) {}
-    fn tell(&self, _: &Arc<PresenceChange>) {
+    fn offer_presence(&self, _: &Arc<PresenceChange>) {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::layers::ConfigArguments;
-use super::tell::{print, tell};
+use super::stdio::{print, report};
 use crate::config::{Config, DEFAULT_FILE, Sources};
 use crate::{cluster, server};
 
@@ -32,7 +32,7 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
     let sources = arguments.config.into_sources()?;
     let config = load(&sources)?;
     for warning in config.warnings() {
-        tell(format_args!("warning: {warning}"));
+        report(format_args!("warning: {warning}"));
     }
     if let Some(settings) = config.cluster.as_ref().filter(|_| arguments.online) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")?;
@@ -69,7 +69,7 @@ pub(super) fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
     };
     let Some((last, others)) = problems.split_last() else { bail!("the configuration can't be used") };
     for problem in others {
-        tell(problem);
+        report(problem);
     }
     bail!("{last}")
 }

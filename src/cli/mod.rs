@@ -6,8 +6,8 @@ mod layers;
 mod publish;
 mod serve;
 mod shell;
+mod stdio;
 mod subscribe;
-mod tell;
 mod token;
 mod top;
 
@@ -60,14 +60,14 @@ pub fn run() -> ExitCode {
     match run_command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell::tell(told_once(&error));
+            stdio::report(joined_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 /// The error and its causes. A cause that an earlier text repeats is left out.
-fn told_once(error: &anyhow::Error) -> String {
+fn joined_causes(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |joined, cause| match joined.contains(&cause) {
         _ if joined.is_empty() => cause,
         true => joined,
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_repeated_cause_is_printed_once() {
         let cause = anyhow::anyhow!("refused").context("IO error: refused").context("can't connect: IO error: refused; is it there?");
-        assert_eq!(told_once(&cause.context("no cluster")), "no cluster: can't connect: IO error: refused; is it there?");
+        assert_eq!(joined_causes(&cause.context("no cluster")), "no cluster: can't connect: IO error: refused; is it there?");
     }
 
     /// The bug: a program that takes all of the runtime's budget was never interrupted.
@@ -231,7 +231,7 @@ mod tests {
             loop {
                 tokio::task::consume_budget().await;
                 turns += 1;
-                // The handler is there since the first poll.
+                // The handler was installed at the first poll.
                 if turns == 1_000 {
                     rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
                 }

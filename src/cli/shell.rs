@@ -4,7 +4,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::tell::print;
+use super::stdio::print;
 
 /// `belfry completions`.
 #[derive(Debug, Args)]

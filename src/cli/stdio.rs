@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use anyhow::anyhow;
 
 /// Prints the program's name and `text` on standard error. Errors of standard error are ignored.
-pub(super) fn tell(text: impl Display) {
+pub(super) fn report(text: impl Display) {
     let _ = writeln!(io::stderr(), "belfry: {text}");
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
 
-use super::tell::tell;
+use super::stdio::report;
 use crate::auth::{SigningKey, mint};
 use crate::clock::Clock;
 use crate::config::{GrantLists, SECRET_BYTES_ADVISED, parse_duration};
@@ -51,7 +51,7 @@ pub(super) fn print_token(arguments: TokenArguments) -> anyhow::Result<()> {
     if let SigningKey::Secret(secret) = key
         && secret.len() < SECRET_BYTES_ADVISED
     {
-        tell(format_args!(
+        report(format_args!(
             "warning: the secret has {} bytes; one of fewer than {SECRET_BYTES_ADVISED} can be guessed from a single token",
             secret.len()
         ));

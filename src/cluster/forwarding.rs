@@ -31,7 +31,7 @@ pub enum Forwarded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardError {
     /// The frame is longer than a NATS message may be.
-    #[error("what is said to a session of another gateway has {0} bytes at most")]
+    #[error("a command for a session of another gateway has at most {0} bytes")]
     TooLong(usize),
     /// The other gateway has not answered.
     #[error("the session's gateway can't be reached now")]

@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(super::write(&publication(b"1", Some(&extra_of("1", "u", &long))), 1_000), Err(TooLong));
     }
 
-    /// Headers of other programs that can't be read are ignored.
+    /// Malformed headers of other programs are ignored.
     #[test]
     fn unreadable_headers_are_ignored() {
         for text in ["", "{", "[]", r#"{"from":{"session":"x"}}"#, r#"{"tags":[["a"]]}"#] {

@@ -116,7 +116,7 @@ impl Cluster {
             Ok(()) => {}
             Err(ClusterError::Setup(error)) if !error.is_temporary() => return Err(error.into()),
             Err(error @ ClusterError::Credentials(_)) => return Err(error),
-            Err(error) => tracing::warn!(%error, "the gateway starts without its cluster, and goes on trying"),
+            Err(error) => tracing::warn!(%error, "the gateway starts without its cluster, and tries again"),
         }
         let streams: Vec<Arc<StreamState>> =
             settings.streams.iter().cloned().enumerate().map(|(index, stream)| StreamState::new(index, stream)).collect();
@@ -224,10 +224,10 @@ impl hub::Engine for Cluster {
         let grace = self.live.load().cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.grace);
         self.streams.iter().find_map(|state| {
             let name = &state.settings.name;
-            match state.state_since() {
+            match state.state_and_start() {
                 (ClusterState::Live, _) => None,
-                (ClusterState::Standing, since) if since.elapsed() <= grace => None,
-                (ClusterState::Standing, since) => Some(format!("stream {name} was not followed for {} s", since.elapsed().as_secs())),
+                (ClusterState::Stalled, since) if since.elapsed() <= grace => None,
+                (ClusterState::Stalled, since) => Some(format!("stream {name} was not followed for {} s", since.elapsed().as_secs())),
                 (ClusterState::Cold | ClusterState::Loading, _) => Some(format!("stream {name} was not read yet")),
             }
         })

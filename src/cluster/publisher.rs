@@ -135,7 +135,7 @@ impl Publisher {
         publication: &Publication<'_>,
         publisher: &Waker,
     ) -> Result<EngineAttempt, PublishError> {
-        let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Standing, NOT_FOLLOWED)) };
+        let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Stalled, NOT_FOLLOWED)) };
         let limits = self.limits();
         let headers = headers::write(publication, limits.payload_bytes).map_err(|headers::TooLong| PublishError::ExtraTooLong)?;
         let mut inflight = self.inflight.lock();
@@ -315,7 +315,7 @@ impl Publisher {
         // The session does not know the new epoch yet. In its epoch, the offset would name another message.
         if publication.state.epoch() != Some(publication.epoch) {
             self.wake_publishers(inflight);
-            return publication.answer.send(Err(self.refuse(PublishFailure::Standing, NOT_FOLLOWED)));
+            return publication.answer.send(Err(self.refuse(PublishFailure::Stalled, NOT_FOLLOWED)));
         }
         self.metrics.cluster_acknowledged(publication.since.elapsed());
         self.metrics.published(self.live.load().rules.of(&publication.topic).id, publication.source);

@@ -20,9 +20,9 @@ pub struct ReadBack {
     /// The places of these publications, in the order in which their acknowledgements came. Some were taken out of
     /// `waiting` since.
     by_time: VecDeque<(Instant, (usize, u64))>,
-    /// How many entries of `by_time` were looked at.
+    /// How many entries of `by_time` were examined.
     #[cfg(test)]
-    looks: usize,
+    examined: usize,
 }
 
 /// A publication that the stream has acknowledged.
@@ -76,12 +76,12 @@ impl ReadBack {
         self.take(stream, u64::MAX)
     }
 
-    /// Takes the publications that have waited too long. Looks at those alone, and at those that were taken before.
+    /// Takes the publications that have waited too long. Examines only those, and those that were taken before.
     pub fn overdue(&mut self, now: Instant) -> Vec<Stored> {
         let mut overdue = Vec::new();
         while let Some(&(since, place)) = self.by_time.front() {
             #[cfg(test)]
-            (self.looks += 1);
+            (self.examined += 1);
             let waits = self.waiting.get(&place).is_some_and(|stored| stored.since == since);
             if waits && now.saturating_duration_since(since) < WAIT_MAX {
                 break;
@@ -148,7 +148,7 @@ mod tests {
         let (mut back, now) = (ReadBack::default(), Instant::now());
         (1..=WAITING).for_each(|number| assert!(back.hold(0, stored(number, now + Duration::from_millis(number)).0).is_none()));
         assert_eq!(back.overdue(now + WAIT_MAX + Duration::from_millis(3)).len(), 3);
-        assert_eq!(back.looks, 4);
+        assert_eq!(back.examined, 4);
         assert_eq!(back.read_to(0, WAITING - 1).len() as u64, WAITING - 4);
         assert!(back.overdue(now + WAIT_MAX).is_empty());
         assert_eq!((back.len(), back.by_time.len()), (1, 1), "answered publications are forgotten");

@@ -82,7 +82,7 @@ enum ConsumerLost {
     Setup(#[from] SetupError),
     #[error("the connection can't be used: {0}")]
     Client(String),
-    #[error("nothing was heard of the consumer for {SILENCE_MAX:?}")]
+    #[error("nothing was received from the consumer for {SILENCE_MAX:?}")]
     Silent,
     #[error("nothing named the stream's life for {EPOCH_SILENCE_MAX:?}")]
     EpochSilent,

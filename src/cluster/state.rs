@@ -46,8 +46,8 @@ impl StreamState {
         self.phase.read().state
     }
 
-    /// The current state, and since when the stream has it.
-    pub fn state_since(&self) -> (ClusterState, Instant) {
+    /// The current state, and when it began.
+    pub fn state_and_start(&self) -> (ClusterState, Instant) {
         let phase = self.phase.read();
         (phase.state, phase.since)
     }
@@ -70,7 +70,7 @@ impl StreamState {
     /// The consumer is lost. A stream that was never live is cold again.
     pub fn lose_consumer(&self) {
         let ever_live = !matches!(self.state(), ClusterState::Cold | ClusterState::Loading);
-        self.enter(if ever_live { ClusterState::Standing } else { ClusterState::Cold }, None);
+        self.enter(if ever_live { ClusterState::Stalled } else { ClusterState::Cold }, None);
     }
 
     /// The stream is read from its beginning, for the first time.

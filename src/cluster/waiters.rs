@@ -124,9 +124,9 @@ pub(super) mod tests {
         waiters.take(room).into_iter().for_each(Waker::wake);
     }
 
-    /// Each acknowledgement makes room for one, and wakes the publisher that has waited longest. (It woke all of them.)
+    /// Each acknowledgement makes room for one, and wakes the publisher that has waited longest. The bug: all were woken.
     #[test]
-    fn as_many_are_woken_as_have_room() {
+    fn one_publisher_is_woken_for_each_room() {
         let (publishers, mut waiters) = (publishers(1_000), Waiters::default());
         publishers.iter().for_each(|publisher| waiters.wait(&waker(publisher)));
         for acknowledged in 1..=1_000 {
@@ -139,9 +139,9 @@ pub(super) mod tests {
         assert_eq!(publishers.iter().map(|publisher| publisher.times()).sum::<usize>(), 1_000);
     }
 
-    /// Room that a publisher was woken for wakes no other, until the publisher is late or has gone.
+    /// Room for which a publisher was woken wakes no other publisher, until the first is late or forgotten.
     #[test]
-    fn room_is_promised_once() {
+    fn reserved_room_wakes_no_other_publisher() {
         let (publishers, mut waiters) = (publishers(5), Waiters::default());
         publishers.iter().for_each(|publisher| waiters.wait(&waker(publisher)));
         wake(&mut waiters, 1);
@@ -151,7 +151,7 @@ pub(super) mod tests {
         waiters.forget(&waker(&publishers[0]));
         waiters.expire_woken();
         wake(&mut waiters, 2);
-        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 0, 0], "one has gone");
+        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 0, 0], "one was forgotten");
         waiters.expire_woken();
         wake(&mut waiters, 2);
         assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 1, 0], "one is late");
@@ -159,7 +159,7 @@ pub(super) mod tests {
         assert_eq!(publishers[4].times(), 1);
     }
 
-    /// A publisher that was woken has its room, and waits before all others if it is gone. (It waited behind them.)
+    /// A publisher that was woken has reserved room. If there is no room, it waits before all others. The bug: it waited behind them.
     #[test]
     fn a_woken_publisher_keeps_its_place() {
         let (publishers, mut waiters) = (publishers(3), Waiters::default());
@@ -173,7 +173,7 @@ pub(super) mod tests {
         assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [2, 0, 0]);
     }
 
-    /// A publisher that asks again, as it was woken for something else, keeps its place.
+    /// A publisher that waits again, because something else has woken it, keeps its place.
     #[test]
     fn a_publisher_waits_once() {
         let (publishers, mut waiters) = (publishers(2), Waiters::default());

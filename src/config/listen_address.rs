@@ -83,7 +83,7 @@ pub(super) fn listen_addresses(entry: Entry<'_>) -> Vec<ListenAddress> {
         let Some(address) = item.parsed(ListenAddress::parse) else { continue };
         let any_port = matches!(&address, ListenAddress::Network(address) if address.port() == 0);
         if found.contains(&address) && !any_port {
-            item.refuse("stands there twice; leave one out");
+            item.refuse("is listed twice; remove one");
         }
         found.push(address);
     }

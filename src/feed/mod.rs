@@ -30,8 +30,8 @@ use sink::FeedSink;
 pub fn check(settings: &config::Feed) -> Vec<Problem> {
     let simulator = settings.simulator.iter().filter_map(|simulator| simulator::topics(simulator).err());
     let replays = settings.replay.iter().enumerate().filter_map(|(index, replay)| {
-        let Problem(told) = Recording::open(replay).err()?;
-        Some(Problem(told.replacen("feed.replay", &format!("feed.replay[{index}]"), 1)))
+        let Problem(problem) = Recording::open(replay).err()?;
+        Some(Problem(problem.replacen("feed.replay", &format!("feed.replay[{index}]"), 1)))
     });
     simulator.chain(replays).collect()
 }

@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn lone_carriage_returns_end_csv_rows_only() {
         assert_eq!(read("t.csv", "time,symbol\r1,A\r2,B\r").iter().filter(|tick| tick.is_ok()).count(), 2);
-        // The bug: `check` found nothing wrong with it.
+        // The bug: `check` accepted such a file.
         let problem = problem("t.jsonl", "{\"time\":1,\"symbol\":\"A\"}\r{\"time\":2,\"symbol\":\"A\"}\r", |_| {});
         assert!(problem.contains("t.jsonl, line 1") && problem.contains("lines end with LF or CR LF"), "{problem}");
     }

@@ -1,4 +1,4 @@
-//! The sink of feeds: the hub, or a stand-in of tests.
+//! The sink of feeds: the hub, or a sink of tests.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,21 +20,21 @@ pub(super) trait FeedSink: Send + Sync + 'static {
     fn publish(&self, topic: &TopicName, payload: &[u8], source: PublishSource) -> impl Future<Output = Result<(), PublishError>> + Send;
 }
 
-/// Between two looks whether the engine accepts messages.
-const LOOK: Duration = Duration::from_millis(100);
-/// The number of the look that warns of the wait, after 5 s.
-const LOOK_WARNS: u32 = 50;
+/// The time between two checks whether the engine accepts messages.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The number of checks after which the wait is logged: 5 s.
+const CHECKS_BEFORE_WARNING: u32 = 50;
 
 impl FeedSink for Arc<Hub> {
     async fn ready(&self, topic: &TopicName) -> bool {
         let Some(engine) = self.engine().filter(|engine| engine.accepts(topic).is_some()) else { return false };
-        let mut looks = 0_u32;
+        let mut checks = 0_u32;
         while engine.is_loading() || engine.accepts(topic) == Some(false) {
-            if looks == LOOK_WARNS {
+            if checks == CHECKS_BEFORE_WARNING {
                 tracing::warn!(%topic, "a recording waits until the gateway has read every stream and can publish");
             }
-            looks = looks.saturating_add(1);
-            tokio::time::sleep(LOOK).await;
+            checks = checks.saturating_add(1);
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
         true
     }
@@ -91,7 +91,7 @@ mod tests {
         assert!(!hub.ready(&local).await);
         assert!(is_pending(&streamed));
         engine.is_read.store(true, Ordering::Relaxed);
-        assert!(is_pending(&streamed), "it is not connected");
+        assert!(is_pending(&streamed), "the engine is not connected");
         engine.is_connected.store(true, Ordering::Relaxed);
         assert!(hub.ready(&streamed).await);
     }

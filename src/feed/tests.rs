@@ -1,4 +1,4 @@
-//! Tests of the feeds with a stand-in for the hub (PROTOCOL section 8).
+//! Tests of the feeds with a sink in place of the hub (PROTOCOL section 8).
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ async fn a_replay_publishes_the_file() {
     assert!(published.next().await.is_none());
 }
 
-/// `repeat` starts over.
+/// With `repeat` the file is replayed again.
 #[tokio::test]
 async fn a_replay_repeats() {
     let (_folder, _task, mut published) = replayed("t\n1\n2\n", true);

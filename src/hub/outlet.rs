@@ -49,7 +49,7 @@ pub trait Outlet: Send + Sync {
     /// The log of `topic` was replaced. Subscribers have the messages up to `after`, and continue behind it in the new log.
     fn log_replaced(&self, topic: &TopicName, after: Position);
     /// Takes a change of presence.
-    fn tell(&self, change: &Arc<PresenceChange>);
+    fn offer_presence(&self, change: &Arc<PresenceChange>);
 }
 
 /// The index of an outlet in the hub's list.

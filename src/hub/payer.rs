@@ -51,7 +51,7 @@ impl TopicAccounts {
     }
 
     /// Counts one topic less of `payer`.
-    pub fn give_back(&self, payer: &Payer) {
+    pub fn release(&self, payer: &Payer) {
         let mut topics = self.topics.lock();
         let Some(count) = topics.get_mut(payer) else { return };
         *count -= 1;

@@ -27,7 +27,7 @@ impl Outlet for RecordingOutlet {
         self.messages.lock().push(message.clone());
     }
     fn log_replaced(&self, _: &TopicName, _: Position) {}
-    fn tell(&self, change: &Arc<PresenceChange>) {
+    fn offer_presence(&self, change: &Arc<PresenceChange>) {
         self.changes.lock().push(Arc::clone(change));
     }
 }
@@ -251,8 +251,8 @@ fn expect_bounded_topics(fixture: &Fixture) {
     assert_eq!((publish("plain.a", &payers[0]), subscribe("plain.b", &payers[0])), (None, None));
     let refused = Some(PublishError::NotMade(NotMade::TopicsOfPayerFull));
     assert_eq!((publish("plain.c", &payers[0]), subscribe("plain.c", &payers[0])), (refused.clone(), refused));
-    assert_eq!((publish("plain.a", &payers[0]), publish("plain.c", &payers[1])), (None, None), "an existing topic; another payer");
-    assert_eq!(publish("plain.c", &payers[0]), None, "a topic of another payer");
+    assert_eq!((publish("plain.a", &payers[0]), publish("plain.c", &payers[1])), (None, None), "the topic exists; the payer is another");
+    assert_eq!(publish("plain.c", &payers[0]), None, "another payer has made the topic");
     fixture.upkeep(Duration::from_secs(5));
     assert_eq!(
         (publish("plain.d", &payers[0]), publish("plain.a", &payers[1])),
@@ -261,7 +261,7 @@ fn expect_bounded_topics(fixture: &Fixture) {
     );
 }
 
-/// So a search for a topic to evict skips none.
+/// A search for a topic to evict therefore skips none.
 #[test]
 fn the_eviction_orders_have_exactly_the_evictable_topics() {
     let fixture = fixture(&[]);
@@ -295,7 +295,7 @@ fn topics_with_a_history_or_a_feed_are_evicted_last() {
     assert_eq!(fixture.topics(), ["fed.b", "plain.e", "plain.f", "plain.g"], "the oldest of those with a history or a feed");
 }
 
-/// A publish to a topic that 1,024 patterns match visits 11 nodes. All outlets are found by then.
+/// A publish to a topic that 1,024 patterns match visits 11 nodes, after which all outlets are found.
 #[test]
 fn a_publish_visits_few_nodes_among_many_patterns() {
     let fixture = fixture(&[]);
@@ -402,7 +402,7 @@ fn an_exported_topic_is_restored_by_another_hub() {
     let page = other.hub.history(&topic, None, 10).unwrap();
     assert_eq!(page.messages.iter().map(|message| message.position.offset.0).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(other.publish("plain.b", "x"), Position { offset: Offset(2), ..newest });
-    other.clock.advance(Duration::from_secs(3)); // 11 s old now
+    other.clock.advance(Duration::from_secs(3)); // the messages are 11 s old
     other.hub.upkeep();
     assert!(other.hub.history(&topic, None, 10).unwrap().messages.is_empty());
     assert_eq!(other.hub.topic(&topic).unwrap().position.offset, Offset(3), "kept for subscribers that return");

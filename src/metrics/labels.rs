@@ -109,12 +109,12 @@ closed_set! {
 }
 
 closed_set! {
-    /// `cluster_state{state}`: the state of a stream.
+    /// `cluster_state{state}`: the state of a stream. `standing`: the stream was followed before, and is not now.
     ClusterState {
         Cold = "cold",
         Loading = "loading",
         Live = "live",
-        Standing = "standing",
+        Stalled = "standing",
     }
 }
 
@@ -144,7 +144,7 @@ closed_set! {
         NoResponders = "no_responders",
         Timeout = "timeout",
         Disconnected = "disconnected",
-        Standing = "standing",
+        Stalled = "standing",
         Refused = "refused",
     }
 }

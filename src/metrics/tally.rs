@@ -141,14 +141,14 @@ impl Tally {
     fn rule(&mut self, rule: RuleId) -> &mut RuleCounts {
         self.changed = true;
         if !matches!(self.rules.get(rule.index()), Some(Some(_))) {
-            self.meet(rule);
+            self.add_rule(rule);
         }
-        self.rules[rule.index()].as_mut().expect("the rule was met above")
+        self.rules[rule.index()].as_mut().expect("the rule was added above")
     }
 
-    /// The counts of `rule`. The table grows at the first use of a rule, because a reload may add rules at any time.
+    /// Adds the counts of `rule`. The table grows at the first use of a rule, because a reload may add rules at any time.
     #[cold]
-    fn meet(&mut self, rule: RuleId) {
+    fn add_rule(&mut self, rule: RuleId) {
         if self.rules.len() <= rule.index() {
             self.rules.resize_with(rule.index() + 1, || None);
         }

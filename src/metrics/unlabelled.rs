@@ -38,8 +38,8 @@ impl Gauge {
             Self::PatternShapes => "Arrangements of two or more `*` in the patterns of all subscriptions now.",
             Self::Topics => "Topics that live now.",
             Self::OutboxBytes => "Bytes that wait in all outboxes now.",
-            Self::PresenceBytes => "Bytes of joins and leaves that shards have taken and not told yet.",
-            Self::GapBytes => "Bytes of what is remembered of messages that were dropped, until it is told.",
+            Self::PresenceBytes => "Bytes of joins and leaves that shards have taken and not sent yet.",
+            Self::GapBytes => "Bytes of the records of dropped messages whose gaps were not sent yet.",
             Self::CursorBytes => "Bytes of the places in histories that sessions read on from.",
             Self::IntervalBytes => "Bytes of what is remembered of topics whose interval runs.",
             Self::InputBytes => "Bytes that sessions have sent and that are not acted on yet.",
@@ -49,7 +49,7 @@ impl Gauge {
             Self::HttpConnections => "HTTP connections that are open now.",
             Self::HttpBytes => "Bytes of HTTP bodies and answers held now.",
             Self::ClusterInflight => "Publishes that are not answered yet.",
-            Self::ClusterPeers => "Other gateways that are heard now.",
+            Self::ClusterPeers => "Other gateways whose heartbeats arrive.",
             Self::ClusterMembers => "Members at other gateways that are known here.",
             Self::ClusterMembersBytes => "Bytes that members at other gateways take here.",
         }
@@ -82,7 +82,7 @@ impl Counter {
             Self::DeflateOutBytes => "Bytes after compression, of messages that were sent compressed.",
             Self::DeflateParses => "Messages parsed against an earlier one of their topic.",
             Self::LogSuppressed => "Log lines held back by a rate limit or not writable.",
-            Self::ClusterResumes => "Consumers that went on where the one before ended.",
+            Self::ClusterResumes => "Consumers that continued where the one before ended.",
             Self::ClusterMemberPages => "Parts of their members that other gateways were asked for.",
         }
     }

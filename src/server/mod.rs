@@ -99,7 +99,7 @@ pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supe
         async move { hub.run_upkeep().await }
     }));
     let summary = summary(&addresses, &admin_addresses, &config, run_key.as_ref().map(|key| key.key.as_str()));
-    tell(&config, &addresses, &admin_addresses);
+    log_addresses(&config, &addresses, &admin_addresses);
     let reload = Reload { sources, run_key, live, auth, tls, admin_tls, feeds };
     Ok(Running { addresses, summary, metrics, signals, notifier, reload, admission, shards, cluster, tasks, handover, _socket_files })
 }
@@ -243,7 +243,7 @@ impl Front {
 }
 
 /// Logs the addresses as fields, for programs; a person reads them in [`Running::summary`].
-fn tell(config: &Config, addresses: &[ListenAddress], admin_addresses: &[ListenAddress]) {
+fn log_addresses(config: &Config, addresses: &[ListenAddress], admin_addresses: &[ListenAddress]) {
     if config.log.format == LogFormat::Json {
         addresses.iter().for_each(|address| tracing::info!(%address, "listening"));
         admin_addresses.iter().for_each(|address| tracing::info!(%address, "listening for administrators"));

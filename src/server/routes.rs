@@ -87,7 +87,7 @@ impl Routes {
             Ok(requested) => requested,
             Err(refused) => {
                 if from.is_foreign_page() {
-                    self.rejections.tell_origin(from.origin().unwrap_or_default());
+                    self.rejections.log_origin(from.origin().unwrap_or_default());
                 }
                 return Outcome::Answer(with_security_headers(self.refusal(refused, address)));
             }

@@ -28,8 +28,8 @@ impl FrameRate {
         }
     }
 
-    /// Gives the token of one frame back: its command was paid for from a rate of the API key's own.
-    pub fn give_back(&mut self) {
-        self.0.give_back();
+    /// Returns the token of one frame, whose command was charged to the rate of its API key.
+    pub fn refund(&mut self) {
+        self.0.refund();
     }
 }

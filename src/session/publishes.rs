@@ -219,19 +219,19 @@ mod tests {
         (bench, engine, Publishes::default())
     }
 
-    /// PROTOCOL 13: a session is answered in the order of its publishes, whichever the engine answers first. This includes publishes that
-    /// need no engine.
+    /// PROTOCOL 13: a session is answered in the order of its publishes, whichever the engine answers first. This includes publishes to
+    /// topics without an engine.
     #[test]
     fn answers_keep_the_order_of_publishes() {
         let (mut bench, engine, mut publishes) = bench();
-        assert_eq!(publish(&mut publishes, "h.1", 1, &mut bench), Some(1), "nothing is before it");
+        assert_eq!(publish(&mut publishes, "h.1", 1, &mut bench), Some(1), "no earlier publish waits");
         engine.allow(2);
         assert_eq!(publish(&mut publishes, "s.1", 2, &mut bench), None);
         assert_eq!(publish(&mut publishes, "s.1", 3, &mut bench), None);
-        assert_eq!(publish(&mut publishes, "h.1", 4, &mut bench), None, "its answer waits for those before it");
+        assert_eq!(publish(&mut publishes, "h.1", 4, &mut bench), None, "earlier publishes have no answer yet");
         engine.answer(1, 8);
         assert_eq!(answers(&mut publishes, &mut bench), []);
-        assert!(publishes.has_room(), "more may be published meanwhile");
+        assert!(publishes.has_room(), "publishes do not wait for earlier answers");
         engine.answer(0, 7);
         assert_eq!(answers(&mut publishes, &mut bench), [(2, 7), (3, 8), (4, 2)]);
         assert_eq!(publishes.bytes(), 0);
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(publish(&mut publishes, "s.1", 2, &mut bench), None);
         assert!(!publishes.has_room() && publishes.bytes() > 1);
         publishes.submit_waiting(&mut bench.context());
-        assert!(!publishes.has_room(), "there is no room still");
+        assert!(!publishes.has_room(), "the engine has no room yet");
         engine.allow(1);
         publishes.submit_waiting(&mut bench.context());
         assert!(publishes.has_room());

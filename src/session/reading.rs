@@ -115,7 +115,7 @@ mod tests {
     use crate::session::native::Native;
     use crate::session::websocket_carrier::WebSocketCarrier;
 
-    /// The memory of an idle session beside shared parts: it has no further allocations.
+    /// The struct is all memory that an idle session has for itself.
     #[test]
     fn an_idle_session_is_small() {
         let sizes = [size_of::<Session<WebSocketCarrier, Native>>(), size_of::<Session<WebSocketCarrier, Centrifugo>>()];

@@ -1,4 +1,4 @@
-//! Tests of sessions whose turns end amid what they have sent.
+//! Tests of sessions whose turn ends before all of their input is read.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -19,10 +19,10 @@ use crate::shard::tests::name;
 use crate::shard::{Forwarded, NewSession, Reader};
 use crate::topic_name::{Scope, TopicName};
 
-/// The publishes that a session has time for in a tick.
+/// The number of publishes for which a tick has time.
 const PER_TICK: u64 = 5;
 
-/// An engine of no topic. Each publish takes a part of the tick.
+/// An engine without topics. Each publish takes a part of the tick.
 struct Slow(Clock);
 
 impl Engine for Slow {
@@ -62,10 +62,10 @@ impl SlowShard {
         let (id, identity, dialect) = (SessionId::random(), Ok(self.services.auth.anonymous()), purpose.dialect());
         self.enter(id, open_websocket(Opening { id, purpose, identity, agreement: None }, &self.services), dialect);
         self.bench.arrive_with(&messages.iter().flat_map(|message| frame(message)).collect::<Vec<u8>>());
-        self.bench.flush(); // what a session is told first goes out before it is read
+        self.bench.flush(); // the first events are sent before commands are read
     }
 
-    /// Adds an emulated session, which a request with the message `first` opens. Its socket does not arrive.
+    /// Adds an emulated session, which a request with the message `first` opens. Its socket has not arrived.
     fn add_emulated(&mut self, first: String) -> SessionSecret {
         let (id, identity) = (SessionId::random(), Ok(self.services.auth.anonymous()));
         let opening = EmulatedOpening { id, wire: Wire::Json, identity, first: first.into(), node: "n".into() };
@@ -79,7 +79,7 @@ impl SlowShard {
         self.bench.replace_with(NewSession { id, reader, encoding: Encoding::websocket(dialect, None), ..new_session() });
     }
 
-    /// How many messages were published when the next tick has read.
+    /// Runs a tick. Returns the number of messages published so far.
     fn published(&mut self) -> u64 {
         self.bench.state().begin_tick();
         self.bench.sessions.read_ready(&mut [0; 64]);
@@ -100,7 +100,7 @@ fn frame_of_publishes(publishes: u64) -> String {
     r#"{"id":1,"connect":{}}"#.to_owned() + &(2..2 + publishes).map(publish).collect::<String>()
 }
 
-/// The commands of native and raw sessions are carried out for as long as a tick may read, and go on in the next.
+/// The commands of native and raw sessions are carried out while the tick has time, and continue in the next tick.
 #[test]
 fn a_burst_of_messages_takes_several_ticks() {
     let native = Purpose::Native { topics: Vec::new(), last: None };
@@ -113,8 +113,8 @@ fn a_burst_of_messages_takes_several_ticks() {
     }
 }
 
-/// The commands of one frame of Centrifugo's protocol are interrupted, and go on in the next tick. (All of them were
-/// carried out in one tick: those of a hundred sessions that return stopped a shard for a second.)
+/// The commands of one frame of Centrifugo's protocol are interrupted, and continue in the next tick. The bug: all were
+/// carried out in one tick, and those of a hundred sessions that reconnected blocked a shard for a second.
 #[test]
 fn the_commands_of_one_frame_take_several_ticks() {
     let mut shard = SlowShard::new();
@@ -123,7 +123,7 @@ fn the_commands_of_one_frame_take_several_ticks() {
     assert!(!shard.bench.state().table.has_more());
 }
 
-/// The same holds for frames that requests carry, and each such frame waits for the turn of its session.
+/// The same holds for frames in requests to `/emulation`. Each frame waits for the turn of its session.
 #[test]
 fn the_commands_of_forwarded_frames_take_several_ticks() {
     let mut shard = SlowShard::new();
@@ -136,8 +136,8 @@ fn the_commands_of_forwarded_frames_take_several_ticks() {
     assert!(!shard.bench.state().table.has_more());
 }
 
-/// Whole frames that wait for turns are no unfinished input, of which one address may have little. (Of 120 sessions that
-/// returned at once with frames of 250 KB, some were closed with 3008.)
+/// Whole frames that wait for turns do not count as unfinished input, which is bounded for each address. The bug: of 120
+/// sessions that reconnected at once with frames of 250 KB, some were closed with 3008.
 #[test]
 fn frames_that_wait_for_turns_are_not_unfinished() {
     let mut shard = SlowShard::new();

@@ -60,7 +60,7 @@ impl Carrier for WebSocketCarrier {
             }
             // One frame at most, whatever the number of its commands. Control frames, empty frames and fragments stay paid for.
             if protocol.principal().own_commands() != commands {
-                self.rate.give_back();
+                self.rate.refund();
             }
             self.rate.take(begun, context);
             if used < input.len() && context.is_turn_over() {

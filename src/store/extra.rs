@@ -44,7 +44,7 @@ pub(super) fn encode(extra: &Extra, out: &mut Vec<u8>) {
 pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Extra, Damage> {
     let parts = fields.byte()?;
     if parts > 15 || parts > 0 && parts & PUBLISHER == 0 {
-        return Err(Damage::Malformed("what goes with a message"));
+        return Err(Damage::Malformed("the metadata of a message"));
     }
     let session = if parts & PUBLISHER > 0 { Some(SessionId::from_number(fields.u64()?)) } else { None };
     let mut text = |part| -> Result<Option<&str>, Damage> { if parts & part > 0 { fields.long_text().map(Some) } else { Ok(None) } };

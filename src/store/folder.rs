@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(folder.take(drop).unwrap(), None);
     }
 
-    /// It is reported once.
+    /// The damage is reported once.
     #[test]
     fn a_damaged_file_is_renamed() {
         let path = tempfile::tempdir().unwrap();
@@ -158,7 +158,7 @@ mod tests {
         Folder::open(path.path()).unwrap();
     }
 
-    /// Neither a part of the new file nor the file before it is left.
+    /// Neither a part of the new file nor the earlier file is left.
     #[test]
     fn a_failed_write_leaves_no_file() {
         let path = tempfile::tempdir().unwrap();

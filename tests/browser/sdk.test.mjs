@@ -123,7 +123,7 @@ for (const [codec, transport] of VARIANTS) {
     const numbers = await page.evaluate(() => received);
     assert.ok(numbers.length === COUNT + 1 && numbers.every((n, index) => n === index + 1), 'each message once, in order');
     const [sessions, failed, subscribed] = await page.evaluate(() => [connections.length, failed, subscribed.length]);
-    assert.deepEqual([sessions, failed, subscribed], [1, [], THOUSAND], 'the session and its subscriptions go on');
+    assert.deepEqual([sessions, failed, subscribed], [1, [], THOUSAND], 'the session and its subscriptions continue');
     await gateway.stop('SIGKILL');
     await gateway.start();
     await hasEntries(page, 'subscribed', 2 * THOUSAND);

@@ -55,7 +55,7 @@ impl Outlet for Inbox {
         state.1 += 1;
     }
     fn log_replaced(&self, _: &TopicName, _: Position) {}
-    fn tell(&self, _: &Arc<PresenceChange>) {}
+    fn offer_presence(&self, _: &Arc<PresenceChange>) {}
 }
 
 /// A hub with one outlet, and the state of the outlet's shard.

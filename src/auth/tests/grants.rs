@@ -1,4 +1,4 @@
-//! Grants and the end of a token, also after a reload of the configuration.
+//! Tests of grants and of expired tokens, also after a reload of the configuration.
 
 use super::*;
 
@@ -122,7 +122,7 @@ proptest! {
         prop_assert!(!grants.may_publish(&topic("$belfry.stats")));
     }
 
-    /// No credential ends the process.
+    /// No credential makes the gateway panic.
     #[test]
     fn no_text_panics(text in "\\PC{0,200}", parts in "[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}") {
         let auth = auth(vec![secret_key(SECRET)]);

@@ -1,4 +1,4 @@
-//! Keys: those that sign tokens, those that verify them, sets of keys, and API keys.
+//! Tests of keys that sign and verify tokens, of sets of keys, and of API keys.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn keys_that_cannot_sign_are_refused() {
     assert!(mint(SigningKey::Pem("hello")).contains("not PEM"));
 }
 
-/// A key that can't verify is refused at the start. The error has its place, and what is allowed there.
+/// A key that can't verify is refused at the start. The error names the key's entry, and says what is allowed.
 #[test]
 fn keys_that_cannot_verify_are_refused() {
     let short = include_str!("../testdata/rsa-1024.pub.pem");

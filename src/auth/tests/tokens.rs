@@ -1,18 +1,18 @@
-//! Tokens that are accepted, and the many that are refused.
+//! Tests of tokens that are accepted and refused.
 
 use super::*;
 
-/// PROTOCOL 8: `sub`, `exp` and the grants, with the grants of everybody added.
+/// PROTOCOL 8: the grants are those of the token and those of everybody.
 #[test]
 fn a_valid_token_gives_user_and_grants() {
     let identity = auth(vec![secret_key(SECRET)]).identify(&hs256(&json!({"alg": "HS256", "typ": "JWT"}), &good_claims())).unwrap();
     assert_eq!((identity.user.as_deref(), identity.expires, identity.admin), (Some("ann"), Some(NOW + 60), false));
     assert!(identity.grants.may_subscribe(&pattern("chat.*")) && identity.grants.may_publish(&topic("chat.lobby")));
-    assert!(identity.grants.may_subscribe(&pattern("quotes.>")), "everybody's");
+    assert!(identity.grants.may_subscribe(&pattern("quotes.>")), "a grant of everybody");
     assert!(!identity.grants.may_publish(&topic("chat.other")) && !identity.grants.may_subscribe(&pattern(">")));
 }
 
-/// PROTOCOL 3: the anonymous have the `user` null. Centrifugo's backends sign an empty `sub` for them.
+/// PROTOCOL 3: the `user` of an anonymous session is null. Backends for Centrifugo sign an empty `sub` for anonymous users.
 #[test]
 fn an_empty_sub_is_anonymous() {
     let token = hs256(&json!({"alg": "HS256"}), &json!({"sub": "", "exp": NOW + 60}));
@@ -20,7 +20,7 @@ fn an_empty_sub_is_anonymous() {
     assert_eq!((identity.user.as_deref(), identity.expires), (None, Some(NOW + 60)));
 }
 
-/// Other valid claims: a fraction (RFC 7519 §2), the gateway's audience, unknown claims, no grants.
+/// The claims: a time with a fraction (RFC 7519 §2), the gateway's audience, unknown claims, no grants.
 #[test]
 fn unusual_valid_claims_are_accepted() {
     let auth = auth(vec![secret_key(SECRET)]);

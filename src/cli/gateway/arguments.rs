@@ -9,7 +9,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::endpoint::Endpoint;
 use super::tls::{Trust, client_config};
-use crate::cli::tell::tell;
+use crate::cli::stdio::report;
 
 const DEFAULT_URL: &str = "ws://127.0.0.1:8765/ws";
 
@@ -55,7 +55,7 @@ impl GatewayArguments {
             (None, false) => Trust::System,
         };
         if trust == Trust::Anybody && self.url.tls {
-            tell("warning: --insecure accepts any certificate, so anybody on the way can read along");
+            report("warning: --insecure accepts any certificate, so anybody on the way can read along");
         }
         let tls = if self.url.tls { Some(client_config(&trust)?) } else { None };
         Ok(Gateway { endpoint: self.url, token, tls })

@@ -163,7 +163,7 @@ impl Gateway {
         match status.as_u16() {
             429 => ConnectError::Later(anyhow!("{endpoint} has too many sessions from this address (429)"), retry_after),
             502..=504 => ConnectError::Later(anyhow!("{endpoint} takes no sessions now ({status})"), retry_after),
-            401 | 403 => ConnectError::Refused(anyhow!("{endpoint} does not let this session in ({status}); is the --token right?")),
+            401 | 403 => ConnectError::Refused(anyhow!("{endpoint} refuses this session ({status}); is the --token right?")),
             404 | 405 => ConnectError::Refused(anyhow!("{endpoint} is no WebSocket of the gateway ({status}); is the path /ws?")),
             301..=308 => {
                 let target = header(LOCATION).unwrap_or("another place");
@@ -176,11 +176,11 @@ impl Gateway {
 
 fn no_tls(endpoint: &Endpoint, error: &std::io::Error) -> ConnectError {
     let remedy = "does it speak TLS, with a certificate that this system trusts? --cacert trusts another";
-    let told = anyhow!("no TLS with {endpoint}: {error}; {remedy}");
+    let described = anyhow!("no TLS with {endpoint}: {error}; {remedy}");
     match error.kind() {
-        // Another attempt would meet the same certificate and protocol.
-        std::io::ErrorKind::InvalidData => ConnectError::Refused(told),
-        _ => ConnectError::Unreachable(told),
+        // Another attempt would get the same certificate and protocol.
+        std::io::ErrorKind::InvalidData => ConnectError::Refused(described),
+        _ => ConnectError::Unreachable(described),
     }
 }
 

@@ -75,9 +75,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Unmasking a masked payload returns the payload.
         #[test]
-        fn masks_come_off(length in prop_oneof![0usize..300, 65_000usize..66_000], mask: [u8; 4]) {
+        fn a_masked_payload_is_unmasked(length in prop_oneof![0usize..300, 65_000usize..66_000], mask: [u8; 4]) {
             let payload: Vec<u8> = (0..length).map(|index| index as u8).collect();
             let mut sent = BytesMut::new();
             write_frame(&mut sent, OpCode::Text, &payload, mask);

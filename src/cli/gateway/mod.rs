@@ -13,4 +13,4 @@ pub use arguments::{Gateway, GatewayArguments};
 pub use backoff::Backoff;
 pub use connect::ConnectError;
 pub use event::{Event, Message, Since, Subscribe, SubscribedTopic, one_line, read_event};
-pub use websocket::{Incoming, WebSocket, after_close, close_told};
+pub use websocket::{Incoming, WebSocket, after_close, close_description};

@@ -30,24 +30,24 @@ pub enum Incoming {
     Close(u16, String),
 }
 
-/// The end of a session by the gateway's Close, for people.
-pub fn close_told(code: u16, reason: &str) -> String {
+/// A sentence with the code and reason of the gateway's Close.
+pub fn close_description(code: u16, reason: &str) -> String {
     if reason.is_empty() { format!("the gateway closed with {code}") } else { format!("the gateway closed with {code}, {reason}") }
 }
 
 /// Whether another session may follow the one that the gateway's Close has ended (PROTOCOL section 6): the reason for
 /// people, and the moment before which none may begin. The error is the end for good.
 pub fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::Result<(String, Option<Instant>)> {
-    let said = close_told(code, reason);
+    let description = close_description(code, reason);
     match code {
-        4001 => bail!("{said}: the token is not one that it knows; give another --token"),
-        4002 => bail!("{said}: the token has expired; give a new --token"),
-        1008 => bail!("{said}: not allowed without credentials? give a --token"),
+        4001 => bail!("{description}: the token is not one that it knows; give another --token"),
+        4002 => bail!("{description}: the token has expired; give a new --token"),
+        1008 => bail!("{description}: not allowed without credentials? give a --token"),
         // 4009 closes one session, so the client may reconnect. An operator who wants to exclude a user removes the
         // key.
-        4009 => Ok((said, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR)))),
-        1002 | 1003 | 1007 | 1009 | 1010 => bail!("{said}: it doesn't understand this version of belfry"),
-        _ => Ok((said, not_before)),
+        4009 => Ok((description, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR)))),
+        1002 | 1003 | 1007 | 1009 | 1010 => bail!("{description}: it doesn't understand this version of belfry"),
+        _ => Ok((description, not_before)),
     }
 }
 
@@ -206,9 +206,8 @@ mod tests {
     }
 
     proptest! {
-        /// The same texts are read, however the stream is cut.
         #[test]
-        fn cuts_change_nothing(texts in proptest::collection::vec("\\PC{0,300}", 0..8), step in 1usize..500) {
+        fn messages_do_not_depend_on_the_cuts(texts in proptest::collection::vec("\\PC{0,300}", 0..8), step in 1usize..500) {
             let bytes: Vec<u8> = texts.iter().flat_map(|text| unmasked(true, OpCode::Text, text.as_bytes())).collect();
             let expected: Vec<_> = texts.into_iter().map(Incoming::Text).collect();
             prop_assert_eq!(read_all(&bytes, step).unwrap(), expected);

@@ -11,10 +11,10 @@ use std::io::IsTerminal;
 use clap::Args;
 
 use super::gateway::GatewayArguments;
-use super::tell::tell;
+use super::stdio::report;
 use crate::topic_name::TopicName;
 use lines::Source;
-use publisher::Manner;
+use publisher::Options;
 
 /// `belfry pub`.
 #[derive(Debug, Args)]
@@ -42,11 +42,11 @@ pub(super) async fn publish(arguments: PubArguments) -> anyhow::Result<()> {
         Some(data) if data != "-" => Source::one(data),
         _ => {
             if !quiet && std::io::stdin().is_terminal() {
-                tell("reading messages from standard input, one on each line; end with Ctrl-D");
+                report("reading messages from standard input, one on each line; end with Ctrl-D");
             }
             Source::standard_input()
         }
     };
-    let manner = Manner { keeps_default_rate: !unthrottled, quiet };
-    publisher::publish(&gateway.into_gateway()?, &topic, source, manner).await
+    let options = Options { keeps_default_rate: !unthrottled, quiet };
+    publisher::publish(&gateway.into_gateway()?, &topic, source, options).await
 }

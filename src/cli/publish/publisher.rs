@@ -8,8 +8,8 @@ use super::command::command;
 use super::lines::Source;
 use super::outcome::Outcome;
 use super::window::{Line, SendAt, Window};
-use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, WebSocket, close_told, read_event};
-use crate::cli::tell::tell;
+use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, WebSocket, close_description, read_event};
+use crate::cli::stdio::report;
 use crate::clock::{Clock, Moment};
 use crate::topic_name::TopicName;
 
@@ -20,7 +20,7 @@ const NOTICE_AFTER: Duration = Duration::from_secs(1);
 
 /// The options of a publisher.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct Options {
     /// Whether several lines are in flight only within the gateway's default rate.
     pub(super) keeps_default_rate: bool,
     /// Whether only errors are printed on standard error.
@@ -28,14 +28,14 @@ pub(super) struct Manner {
 }
 
 /// Publishes everything from `source` to `topic`, in order, and waits for all answers.
-pub(super) async fn publish(gateway: &Gateway, topic: &TopicName, source: Source, manner: Manner) -> anyhow::Result<()> {
+pub(super) async fn publish(gateway: &Gateway, topic: &TopicName, source: Source, options: Options) -> anyhow::Result<()> {
     let (socket, message_bytes_max) = unless_interrupted(connect(gateway), "interrupted; nothing was published").await?;
     let clock = Clock::machine();
     let began = clock.moment();
-    let window = Window::new(began, manner.keeps_default_rate);
+    let window = Window::new(began, options.keeps_default_rate);
     let outcome = Outcome::new(source.is_stream());
     let topic = topic.clone();
-    Publisher { topic, source, ended: false, message_bytes_max, clock, began, window, outcome, manner, noticed: false }.run(socket).await
+    Publisher { topic, source, ended: false, message_bytes_max, clock, began, window, outcome, options, noticed: false }.run(socket).await
 }
 
 /// One `belfry pub`, from `welcome` to the last answer.
@@ -49,7 +49,7 @@ struct Publisher {
     began: Moment,
     window: Window,
     outcome: Outcome,
-    manner: Manner,
+    options: Options,
     /// Whether the notice about the rate was printed.
     noticed: bool,
 }
@@ -68,14 +68,14 @@ impl Publisher {
         let _ = unless_interrupted(goodbye, "interrupted").await;
         let summary = self.outcome.summary(self.clock.moment().since(self.began));
         self.outcome.verdict()?;
-        if !self.manner.quiet {
-            tell(summary);
+        if !self.options.quiet {
+            report(summary);
         }
         Ok(())
     }
 
     async fn publish_all(&mut self, socket: &mut WebSocket) -> anyhow::Result<()> {
-        let mut heard_at = self.clock.moment();
+        let mut received_at = self.clock.moment();
         loop {
             if self.ended && self.window.is_all_answered() {
                 return Ok(());
@@ -89,13 +89,13 @@ impl Publisher {
                 continue;
             }
             if self.window.under_way() == 0 {
-                heard_at = now;
+                received_at = now;
             }
             self.notice(now);
             let may_read = send_at == SendAt::Now && !self.ended;
             let pause = match send_at {
                 SendAt::At(moment) => moment.since(now),
-                SendAt::Now | SendAt::AfterAnswer => ANSWER_WITHIN.saturating_sub(now.since(heard_at)),
+                SendAt::Now | SendAt::AfterAnswer => ANSWER_WITHIN.saturating_sub(now.since(received_at)),
             };
             tokio::select! {
                 // Lines come first, so that all ready lines are sent together.
@@ -105,8 +105,8 @@ impl Publisher {
                     None => self.ended = true,
                 },
                 incoming = socket.next() => {
-                    heard_at = self.clock.moment();
-                    self.hear(incoming?)?;
+                    received_at = self.clock.moment();
+                    self.receive(incoming?)?;
                 }
                 () = tokio::time::sleep(pause) => {
                     if self.window.under_way() > 0 && pause.is_zero() {
@@ -119,13 +119,13 @@ impl Publisher {
 
     /// Prints once that the rate holds lines back.
     fn notice(&mut self, now: Moment) {
-        let is_due = !self.noticed && !self.manner.quiet && self.source.is_stream() && now.since(self.began) >= NOTICE_AFTER;
+        let is_due = !self.noticed && !self.options.quiet && self.source.is_stream() && now.since(self.began) >= NOTICE_AFTER;
         if !is_due {
             return;
         }
         if let Some(rate) = self.window.lines_per_second() {
             self.noticed = true;
-            tell(format_args!(
+            report(format_args!(
                 "held to {rate:.0} lines a second by the gateway's commands_per_second; an API key may have a rate of its own"
             ));
         }
@@ -144,7 +144,7 @@ impl Publisher {
         self.window.sent(line, self.clock.moment());
     }
 
-    fn hear(&mut self, incoming: Incoming) -> anyhow::Result<()> {
+    fn receive(&mut self, incoming: Incoming) -> anyhow::Result<()> {
         let text = match incoming {
             Incoming::Text(text) => text,
             Incoming::Alive => return Ok(()),
@@ -159,7 +159,7 @@ impl Publisher {
                     // Every other line would get the same error, except for errors of a single payload.
                     self.ended |= code != "bad_request" && code != "message_too_large";
                 }
-                _ => tell(format_args!("{code}: {message}")),
+                _ => report(format_args!("{code}: {message}")),
             },
             _ => {}
         }
@@ -167,13 +167,13 @@ impl Publisher {
     }
 }
 
-/// Runs `work` until it is done. Ctrl-C ends it with the error `told`, because unpublished lines are no success. The
-/// signal is heard even if `work` has taken all of the runtime's budget.
-async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>, told: &'static str) -> anyhow::Result<T> {
+/// Runs `work` until it is done. Ctrl-C ends it with `error`, because unpublished lines are no success. The
+/// signal is handled even if `work` has taken all of the runtime's budget.
+async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>, error: &'static str) -> anyhow::Result<T> {
     tokio::select! {
         biased;
         outcome = work => outcome,
-        _ = tokio::task::unconstrained(tokio::signal::ctrl_c()) => bail!(told),
+        _ = tokio::task::unconstrained(tokio::signal::ctrl_c()) => bail!(error),
     }
 }
 
@@ -204,6 +204,6 @@ fn closed(code: u16, reason: &str) -> String {
     match code {
         4001 => "the gateway does not know this token (4001); give another --token".to_owned(),
         4002 => "the token has expired (4002); give a new --token".to_owned(),
-        _ => close_told(code, reason),
+        _ => close_description(code, reason),
     }
 }

@@ -35,7 +35,7 @@ impl Log {
     }
 
     /// Writes `text`, whatever the filter is.
-    pub(super) fn tell(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         match self.format {
             LogFormat::Text => self.writer.put(text.as_bytes()),
             LogFormat::Json => self.writer.put(format!("{}\n", serde_json::json!({"level": "INFO", "message": text})).as_bytes()),

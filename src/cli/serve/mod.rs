@@ -63,7 +63,7 @@ async fn run(arguments: ServeArguments, mut signals: server::Signals, supervisor
             write_port_file_aside(file, addresses).await?;
         }
         // The summary may have the admin key of this run, which is for the operator, whatever the filter is.
-        log.tell(&summary);
+        log.write(&summary);
         anyhow::Ok(())
     };
     let mut drained = std::pin::pin!(running.run_until_drained());

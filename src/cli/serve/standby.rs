@@ -21,7 +21,7 @@ impl Standby {
         let supervisor = Supervisor::from_environment()
             .context("a socket that was passed on (LISTEN_FDS) can't be used; pass sockets of TCP or Unix that listen")?;
         let runtime = Builder::new_multi_thread().thread_name("belfry-front").enable_all().build().context("can't start the runtime")?;
-        let signals = runtime.block_on(async { Signals::new() }).context("can't hear signals")?;
+        let signals = runtime.block_on(async { Signals::new() }).context("can't handle signals")?;
         Ok(Self { runtime, signals, supervisor })
     }
 }

@@ -24,8 +24,8 @@ pub struct Resume {
     seen: HashMap<String, Seen>,
     /// Whether there was an earlier session.
     is_back: bool,
-    /// Counts events, for the order of `Seen::heard`.
-    heard: u64,
+    /// The number of messages received.
+    received: u64,
 }
 
 /// The position of one topic.
@@ -38,13 +38,14 @@ struct Seen {
     newest: u64,
     /// Whether a message was printed. Before, `offset` is that of the first `subscribed`.
     printed: bool,
-    heard: u64,
+    /// The value of `Resume::received` at the topic's newest message.
+    received: u64,
 }
 
 impl Resume {
     /// No positions yet; `topics` are names or patterns.
     pub fn new(topics: Vec<String>, last: Option<u32>) -> Self {
-        Self { topics, last, seen: HashMap::new(), is_back: false, heard: 0 }
+        Self { topics, last, seen: HashMap::new(), is_back: false, received: 0 }
     }
 
     /// The `subscribe` commands of the next session, each at most `bytes_max` long if the names allow it. If not all
@@ -75,7 +76,7 @@ impl Resume {
 
     fn command(&self, topics: &[&String], last: Option<u32>, covers: impl Fn(&str) -> bool, bytes_max: usize) -> String {
         let mut recent: Vec<_> = self.seen.iter().filter(|(topic, _)| covers(topic)).collect();
-        recent.sort_unstable_by_key(|(_, seen)| std::cmp::Reverse(seen.heard));
+        recent.sort_unstable_by_key(|(_, seen)| std::cmp::Reverse(seen.received));
         loop {
             let since: BTreeMap<_, _> =
                 recent.iter().map(|(topic, seen)| (topic.as_str(), Since { epoch: &seen.epoch, offset: seen.offset })).collect();
@@ -98,12 +99,12 @@ impl Resume {
     fn subscribed_to(&mut self, entry: SubscribedTopic) -> Option<String> {
         let SubscribedTopic { topic, epoch, offset, recovered } = entry;
         let (Some(epoch), Some(offset)) = (epoch, offset) else {
-            return (recovered == Some(false)).then(|| format!("{topic}: topics not heard of before may have missed messages"));
+            return (recovered == Some(false)).then(|| format!("{topic}: topics not seen before may have missed messages"));
         };
         // If no message was printed yet, the next session owes the same as the first: the newest `last`, and all later
         // ones.
         let owed_after = offset.saturating_sub(self.last.unwrap_or(0).into());
-        let found = Seen { epoch, offset: owed_after, newest: offset, printed: false, heard: self.heard };
+        let found = Seen { epoch, offset: owed_after, newest: offset, printed: false, received: self.received };
         let Some(seen) = self.seen.get_mut(&topic) else {
             self.remember(topic, found);
             return None;
@@ -118,27 +119,27 @@ impl Resume {
 
     /// Whether a message is new and is to be printed. Notes its position.
     pub fn is_new(&mut self, topic: &str, epoch: &str, offset: u64) -> bool {
-        self.heard += 1;
-        let heard = self.heard;
+        self.received += 1;
+        let received = self.received;
         match self.seen.get_mut(topic) {
             Some(seen) if seen.printed && seen.epoch == epoch && offset <= seen.offset => return false,
             Some(seen) => {
                 if seen.epoch != epoch {
                     seen.epoch = epoch.to_owned();
                 }
-                (seen.offset, seen.newest, seen.printed, seen.heard) = (offset, offset, true, heard);
+                (seen.offset, seen.newest, seen.printed, seen.received) = (offset, offset, true, received);
             }
-            None => self.remember(topic.to_owned(), Seen { epoch: epoch.to_owned(), offset, newest: offset, printed: true, heard }),
+            None => self.remember(topic.to_owned(), Seen { epoch: epoch.to_owned(), offset, newest: offset, printed: true, received }),
         }
         true
     }
 
     fn remember(&mut self, topic: String, seen: Seen) {
         if self.seen.len() >= TOPICS_MAX {
-            let mut heard: Vec<u64> = self.seen.values().map(|seen| seen.heard).collect();
-            let (_, middle, _) = heard.select_nth_unstable(TOPICS_MAX / 2);
+            let mut received: Vec<u64> = self.seen.values().map(|seen| seen.received).collect();
+            let (_, middle, _) = received.select_nth_unstable(TOPICS_MAX / 2);
             let middle = *middle;
-            self.seen.retain(|_, seen| seen.heard > middle);
+            self.seen.retain(|_, seen| seen.received > middle);
         }
         self.seen.insert(topic, seen);
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::output::Output;
 use super::resume::{Resume, SUBSCRIBE_ID};
 use crate::cli::gateway::{Backoff, ConnectError, Event, Gateway, Incoming, Message, WebSocket, after_close, read_event};
-use crate::cli::tell::{is_closed, tell};
+use crate::cli::stdio::{is_closed, report};
 
 /// The longest silence of the gateway before its `welcome`, which has the ping interval.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
@@ -53,19 +53,19 @@ impl Subscriber {
             let not_before = match self.gateway.upgrade().await {
                 Ok(socket) => {
                     if std::mem::replace(&mut was_connected, true) {
-                        tell(format_args!("back at {}", self.gateway.endpoint));
+                        report(format_args!("back at {}", self.gateway.endpoint));
                     }
                     match self.listen(socket).await? {
                         End::Done => return Ok(()),
                         End::Lost(why, not_before) => {
-                            tell(format_args!("{why}; reconnecting"));
+                            report(format_args!("{why}; reconnecting"));
                             not_before
                         }
                     }
                 }
                 Err(ConnectError::Later(error, wait)) => {
                     if !was_connected {
-                        tell(format_args!("{error:#}; trying again"));
+                        report(format_args!("{error:#}; trying again"));
                     }
                     wait.map(|wait| Instant::now() + wait)
                 }
@@ -90,8 +90,8 @@ impl Subscriber {
                     match tokio::time::timeout(self.silence_max, socket.next()).await {
                         Ok(incoming) => incoming,
                         Err(_) => {
-                            let told = format!("nothing heard for {} s", self.silence_max.as_secs());
-                            return Ok(End::Lost(told, self.not_before));
+                            let silence = format!("nothing received for {} s", self.silence_max.as_secs());
+                            return Ok(End::Lost(silence, self.not_before));
                         }
                     }
                 }
@@ -100,10 +100,10 @@ impl Subscriber {
             match incoming {
                 Ok(Incoming::Alive) => {}
                 Ok(Incoming::Close(code, reason)) => {
-                    return after_close(code, &reason, self.not_before).map(|(said, not_before)| End::Lost(said, not_before));
+                    return after_close(code, &reason, self.not_before).map(|(reason, not_before)| End::Lost(reason, not_before));
                 }
                 Ok(Incoming::Text(text)) => {
-                    if self.hear(&text, &mut socket)? {
+                    if self.receive(&text, &mut socket)? {
                         is_closed(self.output.flush())?;
                         socket.close().await;
                         return Ok(End::Done);
@@ -115,7 +115,7 @@ impl Subscriber {
     }
 
     /// Handles one event. Returns whether the subscriber is done.
-    fn hear(&mut self, text: &str, socket: &mut WebSocket) -> anyhow::Result<bool> {
+    fn receive(&mut self, text: &str, socket: &mut WebSocket) -> anyhow::Result<bool> {
         if let Some(message) = Message::read(text) {
             return self.print(text, &message);
         }
@@ -131,28 +131,28 @@ impl Subscriber {
                 self.backoff.reset();
                 self.unrefused = None;
                 for notice in self.resume.subscribed(topics) {
-                    tell(notice);
+                    report(notice);
                 }
             }
             Some(Event::Gap { topic, epoch: Some(_), .. }) => {
-                tell(format_args!("{topic}: what the gateway had is lost, and a new life of the topic begins"))
+                report(format_args!("{topic}: what the gateway had is lost, and a new epoch of the topic begins"))
             }
             Some(Event::Gap { topic, from, to, .. }) => {
-                tell(format_args!("{topic}: messages from {from} to {to} were dropped, or the gateway no longer has them"))
+                report(format_args!("{topic}: messages from {from} to {to} were dropped, or the gateway no longer has them"))
             }
             Some(Event::Draining { retry_after_ms }) => {
                 self.not_before = Some(Instant::now() + Duration::from_millis(retry_after_ms));
             }
             Some(Event::Error { id, code, message }) => {
                 let of_subscribe = id.and_then(|id| id.as_u64()) == Some(SUBSCRIBE_ID);
-                let told = format!("{code}: {message}{}", if of_subscribe { remedy(&code) } else { "" });
+                let error = format!("{code}: {message}{}", if of_subscribe { remedy(&code) } else { "" });
                 if of_subscribe {
                     self.unrefused = self.unrefused.map(|left| left.saturating_sub(1));
                     if self.unrefused == Some(0) {
-                        bail!(told);
+                        bail!(error);
                     }
                 }
-                tell(told);
+                report(error);
             }
             Some(Event::Published { .. }) | None => {}
         }

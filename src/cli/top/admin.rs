@@ -47,7 +47,7 @@ pub(super) struct Topic {
     pub(super) topic: String,
     /// The subscriptions by name.
     pub(super) subscribers: u64,
-    /// The subscriptions by patterns that match it. Earlier gateways do not tell it.
+    /// The subscriptions by patterns that match it. Earlier gateways have no such member.
     #[serde(default)]
     by_pattern: u64,
     offset: u64,
@@ -84,12 +84,12 @@ pub(super) struct Admin {
 
 impl Admin {
     /// The data at `now_s`, in seconds of the gateway's uptime; `None` if the credentials are not an administrator's.
-    pub(super) async fn look(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Tables>> {
+    pub(super) async fn fetch(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Tables>> {
         let Some(sessions) = gateway.fetch(&format!("/v1/sessions?order=outbox&limit={SESSIONS_MAX}")).await? else { return Ok(None) };
         let Sessions { sessions } = serde_json::from_slice(&sessions)?;
         let topics = all_topics(gateway).await?;
         let topics_cut = topics.len() >= TOPICS_MAX;
-        let cluster = self.cluster.look(gateway, now_s).await?;
+        let cluster = self.cluster.fetch(gateway, now_s).await?;
         Ok(Some(Tables { sessions, topics: self.rate(topics, now_s), topics_cut, cluster }))
     }
 
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(named, [("b", 10.0, 3), ("a", 1.0, 3)]);
     }
 
-    /// The bug: `top` did not read the topics of a gateway that is older than `by_pattern`.
+    /// The bug: `top` did not read the topics of earlier gateways, which have no `by_pattern`.
     #[test]
     fn topics_of_an_earlier_version_are_read() {
         let topics: Topics = serde_json::from_str(r#"{"topics":[{"topic":"a","subscribers":1,"offset":2,"epoch":"e"}]}"#).unwrap();

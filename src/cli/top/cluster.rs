@@ -44,7 +44,7 @@ pub(super) struct ClusterFeed {
 impl ClusterFeed {
     /// The cluster at `now_s`, in seconds of the gateway's uptime; `None` if there is none, or the credentials do not
     /// suffice.
-    pub(super) async fn look(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Cluster>> {
+    pub(super) async fn fetch(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Cluster>> {
         self.is_alone &= now_s >= self.requested_at_s;
         self.requested_at_s = now_s;
         if self.is_alone {
@@ -96,7 +96,7 @@ mod tests {
     fn streams_and_peers_are_read_from_the_metrics() {
         let metrics = Metrics::new();
         assert_eq!(read(&metrics.render()), None, "a gateway alone");
-        metrics.set_cluster_stream("QUOTES", ClusterState::Standing, Duration::from_millis(7_500));
+        metrics.set_cluster_stream("QUOTES", ClusterState::Stalled, Duration::from_millis(7_500));
         metrics.set_cluster_stream("CHAT-1", ClusterState::Live, Duration::from_secs(1));
         metrics.cluster_received("QUOTES", 1_234);
         metrics.set(Gauge::ClusterInflight, 17);

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
 use super::gateway::GatewayArguments;
-use super::tell::{print, tell};
+use super::stdio::{print, report};
 use source::Update;
 use stats::Stats;
 use terminal::{Input, Terminal};
@@ -49,7 +49,7 @@ async fn print_lines(mut updates: Receiver<Update>) -> anyhow::Result<()> {
         let (stats, tables) = match update {
             Update::Seen(stats, tables) => (stats, tables),
             Update::Lost(why) => {
-                tell(format_args!("{why}; reconnecting"));
+                report(format_args!("{why}; reconnecting"));
                 continue;
             }
             Update::Refused(error) => return Err(error),
@@ -58,7 +58,7 @@ async fn print_lines(mut updates: Receiver<Update>) -> anyhow::Result<()> {
         earlier = Some(stats);
         match tables {
             Ok(tables) => text.push_str(&tables.map(|tables| plain::tables(&tables)).unwrap_or_default()),
-            Err(why) => tell(why),
+            Err(why) => report(why),
         }
         if print(text.as_bytes())? {
             return Ok(());

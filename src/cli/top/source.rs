@@ -62,7 +62,7 @@ async fn next(feed: &mut StatsFeed, admin: &mut Admin, gateway: &Gateway) -> Res
     let stats = feed.next().await?;
     let tables = match gateway.token {
         // The session goes on if a request is refused (429, 503) or not answered.
-        Some(_) => admin.look(gateway, stats.uptime_s).await.map_err(|error| format!("{error:#}")),
+        Some(_) => admin.fetch(gateway, stats.uptime_s).await.map_err(|error| format!("{error:#}")),
         None => Ok(None),
     };
     Ok((stats, tables))

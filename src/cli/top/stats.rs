@@ -77,9 +77,9 @@ impl StatsFeed {
 
     pub(super) async fn next(&mut self) -> Result<Stats, FeedError> {
         loop {
-            let heard = tokio::time::timeout(SILENCE_MAX, self.socket.next()).await;
-            let heard = heard.map_err(|_| anyhow!("no stats for {} s; the gateway is gone or stuck", SILENCE_MAX.as_secs()));
-            match heard.and_then(|heard| Ok(heard?)).map_err(|error| FeedError::Lost(error, self.not_before))? {
+            let incoming = tokio::time::timeout(SILENCE_MAX, self.socket.next()).await;
+            let incoming = incoming.map_err(|_| anyhow!("no stats for {} s; the gateway is gone or stuck", SILENCE_MAX.as_secs()));
+            match incoming.and_then(|incoming| Ok(incoming?)).map_err(|error| FeedError::Lost(error, self.not_before))? {
                 Incoming::Alive => {}
                 Incoming::Close(code, reason) => return Err(closed(code, &reason, self.not_before)),
                 Incoming::Text(text) => {
@@ -89,8 +89,8 @@ impl StatsFeed {
                     }
                     match read_event(&text) {
                         Some(Event::Error { code, message, .. }) => {
-                            let told = anyhow!("{code}: {message}; a --token with a grant for $belfry.> is needed");
-                            return Err(FeedError::Refused(told));
+                            let error = anyhow!("{code}: {message}; a --token with a grant for $belfry.> is needed");
+                            return Err(FeedError::Refused(error));
                         }
                         Some(Event::Draining { retry_after_ms }) => {
                             self.not_before = Some(Instant::now() + Duration::from_millis(retry_after_ms));
@@ -106,7 +106,7 @@ impl StatsFeed {
 /// The end of a session by the gateway's Close (PROTOCOL section 6), as `belfry sub` takes it.
 fn closed(code: u16, reason: &str, not_before: Option<Instant>) -> FeedError {
     match after_close(code, reason, not_before) {
-        Ok((said, not_before)) => FeedError::Lost(anyhow!(said), not_before),
+        Ok((description, not_before)) => FeedError::Lost(anyhow!(description), not_before),
         Err(_) if matches!(code, 4001 | 4002) => FeedError::Refused(anyhow!("the gateway does not take this token; give another --token")),
         Err(error) => FeedError::Refused(error),
     }

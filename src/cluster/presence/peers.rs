@@ -139,7 +139,7 @@ impl Peers {
             if self.peers.len() >= PEERS_MAX {
                 return tracing::debug!(gateway = ?from, PEERS_MAX, "more gateways than are followed; this one's members are not shown");
             }
-            tracing::info!(gateway = ?from, "another gateway is heard");
+            tracing::info!(gateway = ?from, "the first heartbeat of another gateway has arrived");
         }
         let peer = self.peers.entry(from).or_insert_with(|| Peer::new(now));
         peer.last_heard = now;
@@ -175,7 +175,7 @@ impl Peers {
     pub fn check_timeouts(&mut self, now: Instant) {
         let dead: Vec<GatewayId> =
             self.peers.iter().filter(|(_, peer)| now.duration_since(peer.last_heard) >= self.timeout).map(|(&id, _)| id).collect();
-        dead.into_iter().for_each(|id| self.remove(id, "nothing was heard of it for cluster.presence_timeout"));
+        dead.into_iter().for_each(|id| self.remove(id, "nothing was received from it for cluster.presence_timeout"));
         let has_room = self.shared.bytes < self.shared.bytes_max / 4 * 3;
         for peer in self.peers.values_mut() {
             match &peer.sync {

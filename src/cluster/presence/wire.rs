@@ -197,15 +197,15 @@ mod tests {
     /// A gateway reads the changes that another has written.
     #[test]
     fn changes_round_trip() {
-        let told =
+        let sent =
             [change(1, None, None, true), change(2, Some("o\"'\u{1}"), Some("{\"a\" :1.50}"), true), change(3, Some(""), None, false)];
-        let (text, count) = changes(7, &told, 1 << 20);
+        let (text, count) = changes(7, &sent, 1 << 20);
         let Announcement::Changes { after, changes } = serde_json::from_slice(&text).unwrap() else { panic!("no changes") };
-        assert_eq!((after, count, &changes[..]), (7, 3, &told[..]));
-        let page_text = page(Some(&MemberKey::of(&told[0])), 9, &told[1..2], 1 << 20, |count| count < 2);
+        assert_eq!((after, count, &changes[..]), (7, 3, &sent[..]));
+        let page_text = page(Some(&MemberKey::of(&sent[0])), 9, &sent[1..2], 1 << 20, |count| count < 2);
         let Page { after, n, members, more } = serde_json::from_slice(&page_text).unwrap();
-        assert_eq!((after, n, &members[..], more), (Some(MemberKey::of(&told[0])), 9, &told[1..2], true));
-        let request = PageRequest { after: Some(MemberKey::of(&told[1])) };
+        assert_eq!((after, n, &members[..], more), (Some(MemberKey::of(&sent[0])), 9, &sent[1..2], true));
+        let request = PageRequest { after: Some(MemberKey::of(&sent[1])) };
         assert_eq!(serde_json::from_slice::<PageRequest>(&to_json(&request)).unwrap(), request);
     }
 
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn messages_are_bounded() {
         let long = format!("\"{}\"", "x".repeat(3_000));
-        let told = [change(1, Some("a"), Some(&long), true), change(2, Some("b"), None, true)];
-        let (text, count) = changes(0, &told, 1_000);
+        let sent = [change(1, Some("a"), Some(&long), true), change(2, Some("b"), None, true)];
+        let (text, count) = changes(0, &sent, 1_000);
         assert!(text.len() <= 1_000 && count == 2, "{count} in {}", text.len());
         let Announcement::Changes { changes, .. } = serde_json::from_slice(&text).unwrap() else { panic!("no changes") };
         assert_eq!((changes[0].member.info.as_ref(), changes[0].member.user.as_deref()), (None, Some("a")));

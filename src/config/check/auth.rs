@@ -63,7 +63,7 @@ fn token_key(section: &Section<'_>, raw: &Raw) -> Option<TokenKey> {
             jwks_of(&file, raw)
         }
         _ => {
-            section.tell("secret, public_key and jwks: one of the three must be set and not empty; write one key an entry");
+            section.add_problem("secret, public_key and jwks: one of the three must be set and not empty; write one key an entry");
             None
         }
     };

@@ -30,19 +30,21 @@ pub(super) fn cluster(section: &Section<'_>, rules: &Rules, raw: &Raw) -> Option
     for stream in section.tables("streams", |section| stream(section, rules)).into_iter().flatten() {
         if let Some(other) = streams.iter().find(|other| Scope::from(other.pattern.clone()).overlaps(&stream.pattern)) {
             let (one, two) = (&other.pattern, &stream.pattern);
-            section
-                .tell(format_args!("streams: {one} of {} and {two} of {} share topics; a topic is in one stream", other.name, stream.name));
+            section.add_problem(format_args!(
+                "streams: {one} of {} and {two} of {} share topics; a topic is in one stream",
+                other.name, stream.name
+            ));
         }
         if streams.iter().any(|other| other.name == stream.name) {
-            section.tell(format_args!("streams: the name {:?} stands there twice; write each once", stream.name));
+            section.add_problem(format_args!("streams: the name {:?} is used twice; use each name once", stream.name));
         }
         streams.push(stream);
     }
     if streams.len() > STREAMS_MAX {
-        section.tell(format_args!("streams has {} entries, the most is {STREAMS_MAX}; put patterns together", streams.len()));
+        section.add_problem(format_args!("streams has {} entries, the most is {STREAMS_MAX}; put patterns together", streams.len()));
     }
     if urls.is_empty() && !streams.is_empty() {
-        section.tell("urls is missing; write the servers that have the streams, as in [\"nats://10.0.0.1:4222\"]");
+        section.add_problem("urls is missing; write the servers that have the streams, as in [\"nats://10.0.0.1:4222\"]");
     }
     let settings = Cluster { urls, login, tls, name, publish_inflight, publish_timeout, grace, presence_timeout, members_bytes, streams };
     (!settings.urls.is_empty()).then_some(settings)
@@ -73,11 +75,11 @@ fn login(section: &Section<'_>, raw: &Raw) -> ClusterLogin {
         (Some(file), None, None) => ClusterLogin::Credentials(file),
         (None, Some(user), Some(password)) => ClusterLogin::Password { user: user.to_owned(), password: password.to_owned() },
         (Some(_), ..) => {
-            section.tell("credentials and user or password are set; write one way to log in");
+            section.add_problem("credentials and user or password are set; write one way to log in");
             ClusterLogin::None
         }
         (None, ..) => {
-            section.tell("user and password belong together; write both, or credentials = \"file.creds\"");
+            section.add_problem("user and password belong together; write both, or credentials = \"file.creds\"");
             ClusterLogin::None
         }
     }
@@ -87,7 +89,7 @@ fn tls(section: &Section<'_>, raw: &Raw) -> ClusterTls {
     let file = |key| section.path(key).and_then(|entry| readable(&entry, raw));
     let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
     if cert.is_some() != key.is_some() {
-        section.tell("cert and key belong together; write both for a gateway that shows a certificate, or none");
+        section.add_problem("cert and key belong together; write both for a gateway that shows a certificate, or none");
     }
     ClusterTls { ca, identity: cert.zip(key) }
 }
@@ -120,7 +122,7 @@ fn stream(section: &Section<'_>, rules: &Rules) -> Option<Stream> {
     let history = pattern.as_ref().map_or(0, |(pattern, _)| rules.longest_history(pattern) as u64);
     let retain = section.whole("retain", RETAIN.max(history + 1), 1..=10_000_001);
     if retain <= history {
-        section.tell(format_args!("retain = {retain} is not more than the history of its rules; write {} or more", history + 1));
+        section.add_problem(format_args!("retain = {retain} is not more than the history of its rules; write {} or more", history + 1));
     }
     let replicas = section.whole("replicas", 3, 1..=5);
     let storage = section.choice("storage", StreamStorage::File, &[("file", StreamStorage::File), ("memory", StreamStorage::Memory)]);

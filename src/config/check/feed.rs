@@ -24,12 +24,12 @@ fn simulator(section: &Section<'_>) -> Option<Simulator> {
     let symbols = section.list("symbols", |entry| {
         let symbol = entry.parsed(symbol)?;
         if !seen.insert(symbol.clone()) {
-            entry.refuse("stands there twice; write each symbol once");
+            entry.refuse("is listed twice; write each symbol once");
         }
         Some(symbol)
     });
     if enabled && given && seen.is_empty() {
-        section.tell("symbols = [] leaves nothing to quote; write at least one symbol, as in [\"AAPL\"], or enabled = false");
+        section.add_problem("symbols = [] leaves nothing to quote; write at least one symbol, as in [\"AAPL\"], or enabled = false");
     }
     let simulator = Simulator {
         symbols: if given { symbols } else { default.symbols },
@@ -70,7 +70,7 @@ fn recording(entry: &Entry<'_>, raw: &Raw) -> Option<PathBuf> {
     let file = raw.resolve(entry.text()?, entry.origin());
     let kind_is_known = file.extension().is_some_and(|kind| kind == "csv" || kind == "jsonl");
     if !kind_is_known {
-        entry.refuse("says by its name neither kind of recording; give a file that ends in .csv or .jsonl");
+        entry.refuse("ends in neither .csv nor .jsonl; give a recording that does");
     } else if let Err(error) = std::fs::File::open(&file) {
         refuse_unread(entry, &file, &error);
     } else if file.is_dir() {

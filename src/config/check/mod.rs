@@ -81,7 +81,7 @@ fn config(raw: &Raw, report: &Report) -> Config {
     let config = root.read(|root| sections(root, raw, report));
     let is_fixed = |place: &&ListenAddress| !matches!(place, ListenAddress::Network(address) if address.port() == 0);
     for shared in config.admin.listen.iter().filter(is_fixed).filter(|place| config.server.listen.contains(place)) {
-        report.tell(format!("admin.listen = \"{shared}\" is server.listen too; write another place, or \"\" to share the listener"));
+        report.add(format!("admin.listen = \"{shared}\" is server.listen too; write another place, or \"\" to share the listener"));
     }
     config
 }
@@ -161,7 +161,7 @@ fn tls(section: &Section<'_>, raw: &Raw) -> Option<Tls> {
         _ => None,
     };
     if let Some(missing) = missing {
-        section.tell(format_args!("{missing} is missing; set both to PEM files, or none for a listener without TLS"));
+        section.add_problem(format_args!("{missing} is missing; set both to PEM files, or none for a listener without TLS"));
     }
     Some(Tls { cert: files.0?, key: files.1? })
 }
@@ -221,7 +221,7 @@ fn personal(text: &str) -> Result<String, String> {
 fn rules(root: &Section<'_>) -> Rules {
     let sections = root.sections("topics");
     if sections.len() > RULES_MAX {
-        root.tell(format_args!("topics has {} entries, the most is {RULES_MAX}; put patterns together", sections.len()));
+        root.add_problem(format_args!("topics has {} entries, the most is {RULES_MAX}; put patterns together", sections.len()));
         return Rules::new(Vec::new());
     }
     Rules::new(sections.into_iter().map(|section| section.read(rule)).collect())
@@ -279,15 +279,15 @@ fn endpoints(section: &Section<'_>) -> BTreeMap<String, TopicName> {
 
 /// Percent-decodes a path. Paths of requests are compared in that form.
 fn endpoint_path(written: &str) -> Result<String, &'static str> {
-    let path = percent_decode_str(written).decode_utf8().map_err(|_| "stands at a path whose percent signs stand for no text")?;
+    let path = percent_decode_str(written).decode_utf8().map_err(|_| "has a path whose percent-encoding is not UTF-8")?;
     let path = &*path;
     let is_own = |own: &&str| path == *own || own.strip_suffix('/').is_some_and(|above| path == above || path.starts_with(*own));
     if !path.starts_with('/') {
-        Err("stands at a path without a leading slash; write it as in \"/rooms/lobby\"")
+        Err("has a path without a leading slash; write it as in \"/rooms/lobby\"")
     } else if OWN_PATHS.iter().any(is_own) {
-        Err("stands at a path of the gateway's own; choose another, as in \"/rooms/lobby\"")
+        Err("has a path of the gateway's own; choose another, as in \"/rooms/lobby\"")
     } else if written.contains(|character: char| character.is_whitespace() || character.is_control() || "?#".contains(character)) {
-        Err("stands at a path that no request has; write one without white space, ? and #, as in \"/rooms/lobby\"")
+        Err("has a path that no request has; write one without white space, ? and #, as in \"/rooms/lobby\"")
     } else {
         Ok(path.to_owned())
     }

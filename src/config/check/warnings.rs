@@ -52,7 +52,7 @@ impl Config {
         );
         let rules = self.rules.iter().enumerate().filter_map(|(index, rule)| Some((index, rule.pattern.as_ref()?)));
         warnings.extend(rules.filter(|(_, pattern)| pattern.names_user()).map(|(index, pattern)| {
-            format!("topics[{index}].match = \"{pattern}\" takes {{user}} as it stands, for only grants have users; write a wildcard")
+            format!("topics[{index}].match = \"{pattern}\" matches {{user}} literally, because only grants have users; write a wildcard")
         }));
     }
 

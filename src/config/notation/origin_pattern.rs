@@ -35,14 +35,14 @@ impl OriginPattern {
     }
 
     /// Whether the value of an `Origin` header matches.
-    pub fn lets_in(&self, said: &str) -> bool {
-        let Self::Named { origin, subdomains, any_port } = self else { return said == "null" };
-        let Ok(said) = Origin::parse(said) else { return false };
+    pub fn matches(&self, origin: &str) -> bool {
+        let Self::Named { origin: named, subdomains, any_port } = self else { return origin == "null" };
+        let Ok(origin) = Origin::parse(origin) else { return false };
         let is_host = match subdomains {
-            true => said.host.strip_suffix(&*origin.host).is_some_and(|above| above.len() > 1 && above.ends_with('.')),
-            false => said.host == origin.host,
+            true => origin.host.strip_suffix(&*named.host).is_some_and(|above| above.len() > 1 && above.ends_with('.')),
+            false => origin.host == named.host,
         };
-        is_host && said.scheme == origin.scheme && (*any_port || said.port == origin.port)
+        is_host && origin.scheme == named.scheme && (*any_port || origin.port == named.port)
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
             ("chrome-extension://abcdef", "chrome-extension://abcdef", true),
             ("app://shell", "app://shell:1", false),
         ] {
-            assert_eq!(OriginPattern::parse(entry).unwrap().lets_in(origin), passes, "{entry} and {origin}");
+            assert_eq!(OriginPattern::parse(entry).unwrap().matches(origin), passes, "{entry} and {origin}");
         }
     }
 

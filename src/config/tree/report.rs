@@ -26,7 +26,7 @@ pub struct Report {
 impl Report {
     /// Adds a problem. Control characters are escaped, because the problem may quote the file, and is shown on a
     /// terminal.
-    pub fn tell(&self, problem: String) {
+    pub fn add(&self, problem: String) {
         let escaped = |text: char| if text.is_control() { text.escape_default().to_string() } else { text.to_string() };
         self.problems.borrow_mut().push(Problem(problem.chars().map(escaped).collect()));
     }

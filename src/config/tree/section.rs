@@ -47,9 +47,9 @@ impl<'a> Section<'a> {
     }
 
     /// Reports a problem of the table. `reason` follows its path, and has what would be right.
-    pub fn tell(&self, reason: impl Display) {
+    pub fn add_problem(&self, reason: impl Display) {
         let dot = if self.path.is_empty() { "" } else { "." };
-        self.report.tell(format!("{}{dot}{reason}", self.path));
+        self.report.add(format!("{}{dot}{reason}", self.path));
     }
 
     /// The value of `key`, if present.
@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
     /// The text of `entry`, the value of `key`. If it is absent or empty, reports a problem with `right`.
     pub fn required(&self, key: &str, entry: Option<Entry<'a>>, right: &str) -> Option<(&'a str, Entry<'a>)> {
         let Some(entry) = entry else {
-            self.tell(format_args!("{key} is missing; {right}"));
+            self.add_problem(format_args!("{key} is missing; {right}"));
             return None;
         };
         match entry.text()? {
@@ -205,7 +205,7 @@ impl<'a> Entry<'a> {
 
     /// Reports a problem of the value. `reason` follows key and value, and has what would be right.
     pub fn refuse(&self, reason: impl Display) {
-        self.report.tell(format!("{} {reason}", self.described()));
+        self.report.add(format!("{} {reason}", self.described()));
     }
 
     /// `value`; if there is none, reports a problem with `reason`.

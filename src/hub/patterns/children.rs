@@ -91,7 +91,7 @@ impl<T> Children<T> {
 mod tests {
     use super::*;
 
-    /// This holds for any number of insertions and removals. A removed child is not found.
+    /// This holds after any number of insertions and removals. A removed child is not found.
     #[test]
     fn children_are_found_by_token() {
         let mut children = Children::default();

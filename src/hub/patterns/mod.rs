@@ -72,17 +72,17 @@ impl Patterns {
     /// many nodes were visited.
     pub fn outlets_of(&self, topic: &TopicName, mut found: impl FnMut(OutletId, &Arc<dyn Outlet>)) -> (u64, usize) {
         let state = self.state.read();
-        let mut told: Vec<OutletId> = Vec::new();
+        let mut called: Vec<OutletId> = Vec::new();
         let mut visited = 0;
         if !state.outlets.is_empty() {
             visited = state.trie.matches_until(topic, |outlets| {
                 for (id, outlet) in outlets {
-                    if !told.contains(id) {
-                        told.push(*id);
+                    if !called.contains(id) {
+                        called.push(*id);
                         found(*id, outlet);
                     }
                 }
-                if told.len() == state.outlets.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if called.len() == state.outlets.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
         }
         (self.generation(), visited)

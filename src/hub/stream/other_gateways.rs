@@ -1,4 +1,4 @@
-//! Presence at the other gateways of a cluster: their members, and the engine that tells them of joins and leaves here.
+//! Presence at the other gateways of a cluster: their members, and the engine that announces joins and leaves to them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +20,7 @@ pub struct OtherGateways {
 }
 
 impl OtherGateways {
-    /// Sets the engine by which the other gateways are told; `false`: an engine was set before.
+    /// Sets the engine that announces changes to the other gateways; `false`: an engine was set before.
     pub fn set_engine(&self, engine: Arc<dyn Engine>) -> bool {
         self.engine.set(engine).is_ok()
     }
@@ -30,8 +30,8 @@ impl OtherGateways {
         self.engine.get()
     }
 
-    /// Tells the other gateways of a join or leave here. Called under the topic's lock, so that the changes of one topic keep their order.
-    pub fn tell(&self, change: &Arc<PresenceChange>) {
+    /// Announces a join or leave here to the other gateways. Called under the topic's lock, so that the changes of one topic keep their order.
+    pub fn announce(&self, change: &Arc<PresenceChange>) {
         if let Some(engine) = self.engine() {
             engine.presence(change);
         }

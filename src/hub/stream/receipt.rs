@@ -87,6 +87,6 @@ mod tests {
         let (sender, receipt) = Receipt::pair();
         assert!(receipt.poll(Waker::noop()).is_pending());
         drop(sender);
-        let Poll::Ready(Err(PublishError::Unavailable(_))) = receipt.poll(Waker::noop()) else { panic!("it has no answer") };
+        let Poll::Ready(Err(PublishError::Unavailable(_))) = receipt.poll(Waker::noop()) else { panic!("the receipt has no answer") };
     }
 }

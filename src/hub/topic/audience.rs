@@ -86,35 +86,35 @@ impl Audience {
         }
     }
 
-    /// Adds `member`, and tells every outlet and `others` unless it was a member already.
+    /// Adds `member`. Announces the join to every outlet and to `others`, unless it was a member already.
     pub fn join(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
         if self.presence.get_or_insert_default().join(member) {
-            self.tell(topic, member.clone(), true, others);
+            self.announce(topic, member.clone(), true, others);
         }
     }
 
-    /// Adds `member`, and tells `others` but no outlet.
+    /// Adds `member`. Announces the join to `others` only.
     pub fn enter(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
         if self.presence.get_or_insert_default().join(member) {
-            others.tell(&Arc::new(PresenceChange { topic: topic.clone(), member: member.clone(), joined: true }));
+            others.announce(&Arc::new(PresenceChange { topic: topic.clone(), member: member.clone(), joined: true }));
         }
     }
 
-    /// Removes the member of `session`, and tells every outlet and `others` if there was one.
+    /// Removes the member of `session`, if there is one. Announces the leave to every outlet and to `others`.
     pub fn leave(&mut self, topic: &TopicName, session: SessionId, others: &OtherGateways) {
         let left = self.presence.as_mut().and_then(|presence| presence.leave(session));
         if let Some(member) = left {
-            self.tell(topic, member, false, others);
+            self.announce(topic, member, false, others);
         }
     }
 
-    /// Changes the user of a member. Outlets are told of a leave and a join.
+    /// Changes the user of a member. Announces a leave and a join.
     pub fn rename(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
         let Some(presence) = self.presence.as_mut() else { return };
         let Some(before) = presence.leave(member.session) else { return };
         presence.join(member);
-        self.tell(topic, before, false, others);
-        self.tell(topic, member.clone(), true, others);
+        self.announce(topic, before, false, others);
+        self.announce(topic, member.clone(), true, others);
     }
 
     /// All members: those at this gateway, then those at others.
@@ -124,15 +124,15 @@ impl Audience {
         members
     }
 
-    /// Tells every outlet of a change at another gateway.
-    pub fn pass_on(&self, change: &Arc<PresenceChange>) {
-        self.interests.iter().for_each(|interest| interest.outlet.tell(change));
+    /// Offers every outlet a change at another gateway.
+    pub fn forward(&self, change: &Arc<PresenceChange>) {
+        self.interests.iter().for_each(|interest| interest.outlet.offer_presence(change));
     }
 
-    fn tell(&self, topic: &TopicName, member: Member, joined: bool, others: &OtherGateways) {
+    fn announce(&self, topic: &TopicName, member: Member, joined: bool, others: &OtherGateways) {
         let change = Arc::new(PresenceChange { topic: topic.clone(), member, joined });
-        self.pass_on(&change);
-        others.tell(&change);
+        self.forward(&change);
+        others.announce(&change);
     }
 }
 

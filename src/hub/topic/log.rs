@@ -354,7 +354,7 @@ mod tests {
         }
         assert_eq!((log.position().offset, log.next_position().offset), (Offset(43), Offset(44)));
         let back: Vec<u64> = log.page_back(Offset(43), 10, 1_000).iter().map(|message| message.position.offset.0).collect();
-        assert_eq!((back, log.page_back(Offset(u64::MAX), 1, 0).len()), (vec![42], 1), "43 itself is not before it");
+        assert_eq!((back, log.page_back(Offset(u64::MAX), 1, 0).len()), (vec![42], 1), "43 is not before 43");
         let start = |since| {
             let start = log.start(ReplayRequest { since: Some((Some(epoch.as_str()), Offset(since))), last: None }, 1);
             (start.recovered, start.replay_from)

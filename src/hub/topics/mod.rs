@@ -162,10 +162,10 @@ impl Topics {
         if payer.is_some_and(|payer| !self.shared.accounts.take(payer, most_of_payer)) {
             return Err(NotMade::TopicsOfPayerFull);
         }
-        let give_back = || payer.into_iter().for_each(|payer| self.shared.accounts.give_back(payer));
+        let release = || payer.into_iter().for_each(|payer| self.shared.accounts.release(payer));
         while self.registry.len() >= most {
             if !self.expiry.make_room(&self.registry) {
-                give_back();
+                release();
                 return Err(NotMade::TopicsFull);
             }
             self.metrics.limit_hit(LimitKey::Topics);
@@ -175,7 +175,7 @@ impl Topics {
             self.expiry.await_topic(&topic, self.now());
             self.update_rank(&topic);
         } else {
-            give_back();
+            release();
         }
         Ok(topic)
     }

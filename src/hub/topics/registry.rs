@@ -80,7 +80,7 @@ impl Registry {
         if removed.is_some() {
             self.count.fetch_sub(1, Ordering::Relaxed);
             tree.remove(topic.name());
-            topic.payer().into_iter().for_each(|payer| self.shared.accounts.give_back(payer));
+            topic.payer().into_iter().for_each(|payer| self.shared.accounts.release(payer));
         }
     }
 

@@ -157,7 +157,7 @@ mod tests {
         TopicName::parse(text).unwrap()
     }
 
-    /// All topics of a search, and the steps that it took.
+    /// The topics that a search finds, and the number of its steps.
     fn search(tree: &TopicTree<TopicName>, mut selection: Selection, most: usize) -> (Vec<TopicName>, usize) {
         let (mut found, mut visited, mut after) = (Vec::new(), 0, None);
         loop {
@@ -175,7 +175,7 @@ mod tests {
         Selection::of(&patterns)
     }
 
-    /// The steps are in proportion to the matching topics, for slices of any size.
+    /// The number of steps is proportional to the matching topics, for slices of any size.
     #[test]
     fn a_search_visits_only_nodes_that_may_match() {
         let mut tree = TopicTree::default();
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    /// The steps are not the product of patterns and topics.
+    /// The number of steps is not the product of patterns and topics.
     #[test]
     fn many_patterns_are_searched_together() {
         const TOPICS: usize = 2_000;

@@ -189,6 +189,6 @@ mod tests {
         let address = ListenAddress::Network(tcp.local_addr().unwrap());
         let bound = [adopted(unix.into()).unwrap(), adopted(tcp.into()).unwrap()];
         assert_eq!(bound.map(|bound| bound.address), [ListenAddress::Unix(path.clone()), address]);
-        assert!(path.exists(), "the file of a passed socket is its maker's");
+        assert!(path.exists(), "the gateway does not remove the file of a passed socket");
     }
 }

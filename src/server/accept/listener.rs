@@ -17,7 +17,7 @@ use crate::server::connection::Accepting;
 /// How long the loop pauses after the process ran out of file descriptors and no connection could be refused.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// The shortest time between two log lines about file descriptors.
-const TOLD_AGAIN: Duration = Duration::from_secs(60);
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One listening socket.
 pub struct Listener {
@@ -29,7 +29,7 @@ pub struct Listener {
 impl Listener {
     /// Accepts connections until the future is dropped.
     pub async fn run(self) {
-        let mut told: Option<Instant> = None;
+        let mut warned_at: Option<Instant> = None;
         let mut reserve = ReserveDescriptor::new();
         loop {
             match self.next().await {
@@ -37,8 +37,8 @@ impl Listener {
                 Err(error) if is_exhausted(&error) => {
                     self.reception.wake_shards(); // connections that were accepted before do not wait for the refusal
                     self.reception.limit_hit(LimitKey::Fds);
-                    if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
-                        told = Some(Instant::now());
+                    if warned_at.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
+                        warned_at = Some(Instant::now());
                         tracing::warn!(%error, "can't accept; raise the limit of open files (ulimit -n) or lower limits.sessions");
                     }
                     if !reserve.refuse_one(&self.socket, self.reception.is_plain()).await {

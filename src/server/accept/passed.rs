@@ -48,9 +48,9 @@ impl PassedSockets {
 mod tests {
     use super::*;
 
-    /// Sockets are given out by name, in their order. A call without a name gets the rest.
+    /// A call with a name returns the sockets of that name in their order. A call without a name returns the rest.
     #[test]
-    fn each_passed_socket_is_given_out_once() {
+    fn each_passed_socket_is_returned_once() {
         let socket = || OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let mut sockets = PassedSockets(["a", "b", "a", "c"].map(|name| (name.to_owned(), socket())).into());
         assert_eq!(sockets.named(Some("a")).len(), 2);

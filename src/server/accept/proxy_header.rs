@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn parsed(bytes: &[u8]) -> (Option<String>, usize) {
-        let header = read_proxy_header(bytes).unwrap().expect("it is whole");
+        let header = read_proxy_header(bytes).unwrap().expect("the header is whole");
         (header.client.map(|client| client.to_string()), header.len)
     }
 
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(read_proxy_header(too_long.as_bytes()), Err(ProxyHeaderError::TooLong));
     }
 
-    /// Section 2.2: each family, LOCAL, and type-length-values, which are passed over.
+    /// Section 2.2: each family, LOCAL, and type-length-values, which are skipped.
     #[test]
     fn version_2_is_read() {
         let mut ipv6 = [0; 36];

@@ -124,9 +124,9 @@ mod tests {
         }
     }
 
-    /// The next request on the connection begins with a fresh state.
+    /// No state of one request is left for the next request of its connection.
     #[test]
-    fn each_head_starts_afresh() {
+    fn each_head_is_scanned_alone() {
         let mut framing = Framing::default();
         assert!(!is_ambiguous(&mut framing, LENGTH, 1_000));
         framing.next();
@@ -150,7 +150,7 @@ mod tests {
         }
     }
 
-    /// A head that arrives with the body before it is not scanned. Such a head must have no coding.
+    /// A head that arrives together with the earlier body is not scanned. Such a head must have no coding.
     #[test]
     fn a_head_that_was_not_scanned_may_have_no_coding() {
         let mut framing = Framing::default();

@@ -194,12 +194,12 @@ mod tests {
                 } => {}
                 () = async {} => turns += 1,
             }
-            assert!(peers.len() < 1_000, "{accepted} were accepted in one go");
+            assert!(peers.len() < 1_000, "{accepted} were accepted without a pause");
         }
         assert!(accepted > 1, "{accepted}");
     }
 
-    /// A read that has to wait is woken, and continues.
+    /// A read without available bytes waits, and is woken by the next bytes.
     #[tokio::test]
     async fn a_socket_that_is_not_ready_is_registered() {
         let (mut tcp, mut peer) = pair().await;

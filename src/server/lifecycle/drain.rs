@@ -60,8 +60,8 @@ mod tests {
         let mut signals = Signals::new().unwrap();
         let expected = gateway.expect(Ok(None)).await;
         let mut draining = pin!(drain(&mut signals, &gateway.admission, &gateway.shards, Duration::from_millis(300)));
-        tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = gateway.let_ticks_pass() => {} }
-        tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = std::future::ready(()) => {} }
+        tokio::select! { biased; () = &mut draining => panic!("the drain did not wait"), () = gateway.let_ticks_pass() => {} }
+        tokio::select! { biased; () = &mut draining => panic!("the drain did not wait"), () = std::future::ready(()) => {} }
         let mut client = gateway.arrive(expected).await;
         let reading = async move { client.read_to_close().await };
         let (received, ()) = tokio::join!(reading, draining);

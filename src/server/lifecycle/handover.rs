@@ -34,7 +34,7 @@ impl Handover {
         match taken {
             Ok(Some(totals)) => {
                 let (messages, bytes, seconds) = (totals.messages, totals.bytes, began.elapsed().as_secs_f64());
-                tracing::info!(topics = kept, messages, bytes, seconds, %dir, "the topics of the last clean stop go on");
+                tracing::info!(topics = kept, messages, bytes, seconds, %dir, "the topics of the last clean stop are restored");
             }
             Ok(None) => tracing::info!(%dir, "no topics of a clean stop were found, so all topics begin new epochs"),
             Err(damage) => {

@@ -32,7 +32,7 @@ impl Reload {
         let read = tokio::task::spawn_blocking(move || preflight(&sources)).await;
         match read.map_err(|error| vec![Problem(format!("the configuration could not be read: {error}"))]).and_then(|read| read) {
             Ok(Preflighted { config, certificates }) => self.put_in_force(&config, certificates),
-            Err(problems) => tell(&problems),
+            Err(problems) => log_problems(&problems),
         }
     }
 
@@ -40,7 +40,7 @@ impl Reload {
         let plain = [("server.tls", &self.tls, &certificates.main), ("admin.tls", &self.admin_tls, &certificates.admin)];
         if let Some((key, ..)) = plain.into_iter().find(|(_, in_force, new)| in_force.load().is_some() && new.is_none()) {
             let reason = "is gone, and a reload takes TLS from no listener; name cert and key, or restart the gateway";
-            return tell(&[Problem(format!("{key} {reason}"))]);
+            return log_problems(&[Problem(format!("{key} {reason}"))]);
         }
         let old = self.live.load();
         for key in old.fixed_differences(new) {
@@ -49,14 +49,14 @@ impl Reload {
         let mut config = new.clone().with_fixed_of(&old);
         config.auth.api_keys.extend(self.run_key.clone());
         if let Err(problem) = self.auth.reload(&config.auth) {
-            tell(&[problem]);
+            log_problems(&[problem]);
             return;
         }
         self.tls.replace(certificates.main);
         self.admin_tls.replace(certificates.admin);
         self.live.replace(&config);
         if let Err(problem) = self.feeds.reload(&config.feed) {
-            tell(&[problem]);
+            log_problems(&[problem]);
         }
         for warning in config.warnings() {
             tracing::warn!("{warning}");
@@ -65,7 +65,7 @@ impl Reload {
     }
 }
 
-fn tell(problems: &[Problem]) {
+fn log_problems(problems: &[Problem]) {
     for problem in problems {
         tracing::error!(%problem, "configuration not reloaded");
     }

@@ -52,25 +52,25 @@ impl Notifier {
 
     /// Sends that the gateway accepts sessions: at the start, and after each reload.
     pub fn ready(&self) {
-        self.tell("READY=1\nSTATUS=taking sessions");
+        self.notify("READY=1\nSTATUS=taking sessions");
     }
 
     /// Sends that a reload begins. It ends with [`ready`](Self::ready).
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reading the configuration again"));
+        self.notify(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reading the configuration again"));
     }
 
     /// Sends that a drain begins.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=draining");
+        self.notify("STOPPING=1\nSTATUS=draining");
     }
 
-    fn tell(&self, state: &str) {
+    fn notify(&self, state: &str) {
         let Some((socket, address)) = &self.0 else { return };
         if let Err(error) = socket.send_to_addr(state.as_bytes(), address) {
-            tracing::warn!(%error, state, "the supervisor (NOTIFY_SOCKET) could not be told");
+            tracing::warn!(%error, state, "the supervisor (NOTIFY_SOCKET) could not be notified");
         }
     }
 }

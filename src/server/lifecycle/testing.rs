@@ -73,16 +73,16 @@ impl Client {
     /// Reads frames up to the Close, which it does not answer. Returns the `op` and text of each frame, and the code
     /// and reason of the Close.
     pub async fn read_to_close(&mut self) -> Vec<(String, String)> {
-        let mut heard = Vec::new();
+        let mut frames = Vec::new();
         loop {
             let (opcode, payload) = self.read_frame().await;
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             if opcode == 8 {
-                heard.push((u16::from_be_bytes([payload[0], payload[1]]).to_string(), text(&payload[2..])));
-                return heard;
+                frames.push((u16::from_be_bytes([payload[0], payload[1]]).to_string(), text(&payload[2..])));
+                return frames;
             }
             let json: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-            heard.push((json["op"].as_str().unwrap().to_owned(), text(&payload)));
+            frames.push((json["op"].as_str().unwrap().to_owned(), text(&payload)));
         }
     }
 

@@ -138,7 +138,7 @@ impl Admission {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut sessions = self.admission.sessions.lock();
-        sessions.give_back(Some(self.address));
+        sessions.release(Some(self.address));
         if sessions.is_empty() {
             self.admission.emptied.notify_one();
         }

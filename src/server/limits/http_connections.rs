@@ -266,7 +266,7 @@ mod tests {
         two.idle();
         one.idle();
         let third = connections.enter(at(1)).unwrap();
-        assert_eq!([&one, &two, &other].map(is_due), [false, true, false], "its own address's longest idle");
+        assert_eq!([&one, &two, &other].map(is_due), [false, true, false], "the longest idle of the address");
         let fourth = connections.enter(at(3)).unwrap();
         assert_eq!([&one, &other].map(is_due), [false, true], "the longest idle of all");
         one.busy();

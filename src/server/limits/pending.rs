@@ -43,7 +43,7 @@ impl PendingHandshakes {
 
 impl Drop for PendingPlace {
     fn drop(&mut self) {
-        self.pending.places.lock().give_back(self.address);
+        self.pending.places.lock().release(self.address);
     }
 }
 

@@ -37,8 +37,8 @@ impl Places {
         Ok(())
     }
 
-    /// Gives back a place that was taken for `address`.
-    pub fn give_back(&mut self, address: Option<IpAddr>) {
+    /// Releases a place that was taken for `address`.
+    pub fn release(&mut self, address: Option<IpAddr>) {
         self.all -= 1;
         let Some(address) = address else { return };
         if let Some(taken) = self.by_address.get_mut(&address) {

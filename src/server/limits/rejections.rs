@@ -13,7 +13,7 @@ use crate::metrics::{Counter, LimitKey, Metrics, RejectReason};
 /// The largest number of log lines a second for one reason. Further rejections are only counted.
 const LINES_PER_SECOND: u32 = 10;
 /// The largest number of refused origins that the log names.
-const ORIGINS_TOLD_MAX: usize = 16;
+const LOGGED_ORIGINS_MAX: usize = 16;
 /// The longest text of a peer in the log, in bytes.
 const LOGGED_BYTES_MAX: usize = 128;
 
@@ -25,13 +25,13 @@ pub struct Rejections {
     /// The current second and the number of its log lines, by reason. Locked for one look-up.
     windows: Mutex<HashMap<RejectReason, (u64, u32)>>,
     /// The refused origins that the log has named. Locked for one look-up.
-    origins_told: Mutex<Vec<String>>,
+    logged_origins: Mutex<Vec<String>>,
 }
 
 impl Rejections {
     /// No rejections yet.
     pub fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
-        Self { metrics, clock, windows: Mutex::default(), origins_told: Mutex::default() }
+        Self { metrics, clock, windows: Mutex::default(), logged_origins: Mutex::default() }
     }
 
     /// Counts and logs the rejection of `peer`. `detail` is the cause; it may quote the peer, but never a credential.
@@ -39,17 +39,17 @@ impl Rejections {
         if let Some(limit) = limit_behind(reason) {
             self.metrics.limit_hit(limit);
         }
-        self.tell(reason, peer, detail);
+        self.log(reason, peer, detail);
     }
 
     /// Counts and logs a connection of `peer` that was closed at accept, because `limit` leaves no place for a pending
     /// handshake.
     pub fn count_pending(&self, limit: LimitKey, peer: IpAddr) {
         self.metrics.limit_hit(limit);
-        self.tell(RejectReason::Pending, peer, "closed at accept");
+        self.log(RejectReason::Pending, peer, "closed at accept");
     }
 
-    fn tell(&self, reason: RejectReason, peer: IpAddr, detail: &str) {
+    fn log(&self, reason: RejectReason, peer: IpAddr, detail: &str) {
         self.metrics.count(reason, 1);
         if self.may_log(reason) {
             tracing::debug!(?reason, peer = peer_name(peer), detail = escaped(detail), "rejected");
@@ -60,12 +60,12 @@ impl Rejections {
 
     /// Logs, once for each of the first origins, that a page of `origin` was refused, and which setting would allow it.
     /// The browser does not show the cause.
-    pub fn tell_origin(&self, origin: &[u8]) {
+    pub fn log_origin(&self, origin: &[u8]) {
         let origin = escaped(&String::from_utf8_lossy(origin));
-        let mut told = self.origins_told.lock();
-        if told.len() < ORIGINS_TOLD_MAX && !told.contains(&origin) {
+        let mut logged = self.logged_origins.lock();
+        if logged.len() < LOGGED_ORIGINS_MAX && !logged.contains(&origin) {
             tracing::info!(%origin, remedy = "list it in server.origins, as \"http://localhost:*\"", "a page was refused for its Origin");
-            told.push(origin);
+            logged.push(origin);
         }
     }
 

@@ -13,11 +13,11 @@ pub fn is_allowed<'a>(fields: impl Fields<'a>, authority: Option<&str>, listed: 
     if origins.next().is_some() {
         return false;
     }
-    let Some(said) = head::text(first) else { return false };
+    let Some(value) = head::text(first) else { return false };
     if !listed.is_empty() {
-        return listed.iter().any(|entry| entry.lets_in(said));
+        return listed.iter().any(|entry| entry.matches(value));
     }
-    let Ok(origin) = Origin::parse(said) else { return false };
+    let Ok(origin) = Origin::parse(value) else { return false };
     authority.or_else(|| fields.only(header::HOST).and_then(head::text)).is_some_and(|host| origin.is_at(host))
 }
 

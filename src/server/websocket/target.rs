@@ -111,7 +111,7 @@ mod tests {
         }
     }
 
-    /// PROTOCOL 2 and 4.
+    /// PROTOCOL 2 and 4: the path is percent-decoded, and must then be a valid name.
     #[test]
     fn a_raw_topic_is_decoded_and_then_checked() {
         let query = Query::new(Some("last=3&echo=true"));

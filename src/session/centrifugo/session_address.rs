@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_read_as_it_was_told() {
+    fn a_written_address_is_parsed() {
         let secret = SessionSecret::random();
         assert_eq!(SessionAddress::parse(&format!("{secret}12")), Some(SessionAddress { shard: 12, secret }));
         assert!(!format!("{secret:?}").contains(&secret.to_string()), "no log has the secret");

@@ -26,7 +26,7 @@ pub type OwnedId = Option<Box<str>>;
 pub struct Subscribe {
     subscribing: Subscribing,
     /// Whether success is answered. A command without an `id` gets only errors; `?topics=` has no `id` and gets both.
-    is_told: bool,
+    is_answered: bool,
     /// The cost of its names, in work units.
     units: u32,
     id: OwnedId,
@@ -55,7 +55,7 @@ impl Pending {
     ) -> Self {
         let units = work::of_names(topics.len() + options.since.len());
         let subscribing = Subscribing::new(topics, options);
-        Self::Subscribe(Box::new(Subscribe { subscribing, is_told: is_upgrade || id.is_some(), units, id: owned(id) }))
+        Self::Subscribe(Box::new(Subscribe { subscribing, is_answered: is_upgrade || id.is_some(), units, id: owned(id) }))
     }
 
     /// A `history` command: at most `limit` messages of `topic`, after `since` or else the newest ones.
@@ -102,10 +102,10 @@ impl Subscribe {
         if self.subscribing.run_slice(principal.grants(), &principal.member(), context) == Answer::Pending {
             return Some(self);
         }
-        let Self { subscribing, is_told, units, id } = *self;
+        let Self { subscribing, is_answered, units, id } = *self;
         principal.charge(units.saturating_add(work::of_nodes(subscribing.visited())), context);
         let (done, id) = (subscribing.finish(context), borrowed(&id));
-        if is_told {
+        if is_answered {
             done.answer(id, context);
         }
         done.begin_all(id, context);

@@ -247,7 +247,7 @@ impl Outlet for Inbox {
         self.push(Item::LogReplaced(topic.clone(), after));
     }
 
-    fn tell(&self, change: &Arc<PresenceChange>) {
+    fn offer_presence(&self, change: &Arc<PresenceChange>) {
         self.push(Item::Presence(Arc::clone(change)));
     }
 }

@@ -217,11 +217,11 @@ impl CentrifugoApi {
         Ok(replies::text(&BTreeMap::from([("responses", responses)])))
     }
 
-    fn presence(&self, json: &[u8], call: &Call<'_>, told: impl FnOnce(&[crate::session_id::Member]) -> Text) -> Done {
+    fn presence(&self, json: &[u8], call: &Call<'_>, reply: impl FnOnce(&[crate::session_id::Member]) -> Text) -> Done {
         let topic = call.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
         let members = self.hub.presence(&topic)?;
         call.metering.charge(call.allowance, members.len(), MEMBERS_PER_UNIT);
-        Ok(told(&members))
+        Ok(reply(&members))
     }
 
     fn history(&self, json: &[u8], call: &Call<'_>) -> Done {
