@@ -24,7 +24,7 @@ pub use cluster::{Cluster, ClusterLogin, ClusterTls, Stream, StreamStorage};
 pub use limits::Limits;
 pub use listen_address::ListenAddress;
 pub use live::Live;
-pub use notation::{DurationError, Origin, OriginError, OriginPattern, TopicTemplate, UNIX_PEER, parse_duration, peer_name};
+pub use notation::{DurationError, Origin, OriginError, OriginPattern, TopicTemplate, UNIX_PEER, host_of, parse_duration, peer_name};
 pub use rules::{OnSlow, Rule, Rules, TopicDeflate};
 pub use settings::{
     Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Feed, Log, LogFormat, Replay, Served, Server, Simulator, Store, Tls,

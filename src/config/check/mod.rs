@@ -17,7 +17,7 @@ use self::cluster::cluster;
 use self::feed::feed;
 use super::limits::Limits;
 use super::listen_address::{ListenAddress, listen_addresses, socket_mode};
-use super::notation::{Origin, OriginPattern, network};
+use super::notation::{OriginPattern, host_of, network};
 use super::rules::{OnSlow, Rule, Rules, TopicDeflate};
 use super::settings::{Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Log, LogFormat, Served, Server, Store, Tls};
 use super::tree::{Problem, Raw, Report, Section, Sources, misspelt_variables, pem_file};
@@ -140,8 +140,8 @@ fn server(section: &Section<'_>, raw: &Raw, report: &Report) -> Server {
 
 /// Reads a host without a port, and returns it in lower case.
 fn host(text: &str) -> Result<String, &'static str> {
-    match Origin::parse(&format!("http://{text}")) {
-        Ok(origin) if origin.host.eq_ignore_ascii_case(text) => Ok(origin.host),
+    match host_of(text) {
+        Some(host) if host == text => Ok(host.to_ascii_lowercase()),
         _ => Err("is not the name of a host; write it without scheme and port, as in \"gateway.example.com\""),
     }
 }

@@ -8,6 +8,6 @@ mod topic_template;
 
 pub use address::{UNIX_PEER, address, network, peer_name};
 pub use duration::{DurationError, parse as parse_duration};
-pub use origin::{Origin, OriginError};
+pub use origin::{Origin, OriginError, host_of};
 pub use origin_pattern::OriginPattern;
 pub use topic_template::TopicTemplate;

@@ -77,6 +77,11 @@ fn port_of(scheme: &str) -> Option<u16> {
     }
 }
 
+/// The host of `authority`, the value of `Host`, without its port. `None` if the authority is malformed.
+pub fn host_of(authority: &str) -> Option<&str> {
+    split_port(authority).ok().map(|(host, _)| host).filter(|host| is_host(host))
+}
+
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), OriginError> {
     match authority.rsplit_once(':') {
         // A colon within brackets belongs to an IPv6 address.

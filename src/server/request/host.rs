@@ -8,13 +8,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use hyper::header;
 
 use super::head::{self, Fields, Head};
-use crate::config::{Origin, Server};
+use crate::config::{Server, host_of};
 
 /// The host of a `Host` field, without its port; `None` if the field is malformed.
-pub fn name(field: &[u8]) -> Option<String> {
+pub fn name(field: &[u8]) -> Option<&str> {
     let text = head::text(field)?;
-    let text = text.strip_suffix(':').unwrap_or(text); // a port may be empty (RFC 3986 §3.2.3)
-    Origin::parse(&format!("http://{text}")).ok().map(|origin| origin.host)
+    host_of(text.strip_suffix(':').unwrap_or(text)) // a port may be empty (RFC 3986 §3.2.3)
 }
 
 /// Whether a request to a loopback address names this machine or a host of `server.hosts`. With `server.origins` there
@@ -26,12 +25,12 @@ pub fn is_own<'a>(head: &Head<'a, impl Fields<'a>>, server: &Server) -> bool {
     // HTTP/1.0 without Host is not a browser.
     let Some(host) = head.authority.map(str::as_bytes).or_else(|| head.fields.first(header::HOST)) else { return true };
     let Some(host) = name(host) else { return false };
-    is_loopback(&host) || server.hosts.contains(&host)
+    is_loopback(host) || server.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
 }
 
 fn is_loopback(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    host == "localhost"
+    host.eq_ignore_ascii_case("localhost")
         || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
         || v6.and_then(|text| text.parse::<Ipv6Addr>().ok()).is_some_and(|address| address.to_canonical().is_loopback())
 }
