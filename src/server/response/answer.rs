@@ -36,11 +36,10 @@ pub fn of_type(content_type: &'static str, body: Bytes) -> Answer {
 /// The bytes of a head with this status line and these fields, for an answer that hyper does not write.
 pub fn written_head<'a, N: AsRef<str>>(status: &str, fields: impl IntoIterator<Item = (N, &'a [u8])>) -> Vec<u8> {
     let mut text = Vec::with_capacity(HEAD_BYTES);
-    text.extend([b"HTTP/1.1 ", status.as_bytes(), b"\r\n"].into_iter().flatten());
+    let mut write_line = |parts: [&[u8]; 4]| parts.into_iter().for_each(|part| text.extend_from_slice(part));
+    write_line([b"HTTP/1.1", b" ", status.as_bytes(), b"\r\n"]);
     for (name, value) in fields {
-        for part in [name.as_ref().as_bytes(), b": ", value, b"\r\n"] {
-            text.extend_from_slice(part);
-        }
+        write_line([name.as_ref().as_bytes(), b": ", value, b"\r\n"]);
     }
     text.extend_from_slice(b"\r\n");
     text
