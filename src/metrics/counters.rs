@@ -105,7 +105,10 @@ pub(super) fn add(counter: &IntCounter, count: &mut u64) {
     }
 }
 
-/// [`add`] for each value of a label.
+/// [`add`] for each value of a label. Most labels have no count in most ticks.
 pub(super) fn add_each<const N: usize>(counters: &[IntCounter; N], counts: &mut [u64; N]) {
+    if *counts == [0; N] {
+        return;
+    }
     counters.iter().zip(counts).for_each(|(counter, count)| add(counter, count));
 }
