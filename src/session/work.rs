@@ -1,10 +1,7 @@
-//! Work: the steps in which a long command is carried out, and the units that a command costs beyond its one (PROTOCOL section 7).
+//! Work: the parts in which a long command is carried out, and the units that a command costs beyond its one (PROTOCOL section 7).
 
-/// The steps of one slice of a long command. A step takes about a microsecond.
-pub const STEPS_PER_SLICE: usize = 256;
-
-/// A command of at most this number of steps does not wait for the queue of slices.
-pub const STEPS_OF_SMALL: usize = 64;
+/// The steps of a long command between two looks at the clock. A step takes at most about a microsecond.
+pub const STEPS_PER_PART: usize = 64;
 
 /// The names or patterns of a command that cost one unit.
 const NAMES_PER_UNIT: usize = 100;

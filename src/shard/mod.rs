@@ -10,7 +10,6 @@ mod pacing;
 mod pattern_set;
 mod reader;
 mod sessions;
-mod slices;
 mod slot;
 mod state;
 #[cfg(test)]

@@ -122,7 +122,6 @@ impl Worker {
         // Messages that were published before a command came go out before the answer to the command.
         self.drain_inbox();
         self.sessions.read_ready(&mut self.buffer);
-        self.sessions.run_slices(&mut self.buffer);
         let left = self.drain_inbox();
         self.sessions.state.tell_changes();
         self.sessions.state.send_due();
@@ -151,7 +150,6 @@ impl Worker {
             || !all_swept
             || state.table.has_more()
             || follows
-            || state.slices.len() > 0
             || state.delivery.subscribers.has_ended()
             || state.pacing.has_adapting()
             || state.has_ended()

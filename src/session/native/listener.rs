@@ -71,10 +71,10 @@ pub fn open_stream(opening: StreamOpening, charge: Charge, services: &Arc<Servic
 }
 
 impl Listener {
-    /// Runs a slice of the subscribe.
+    /// Continues the subscribe.
     fn run_subscribe(&mut self, context: &mut SessionContext<'_>) {
         let Some(mut subscribe) = self.subscribe.take() else { return };
-        if subscribe.subscribing.run_slice(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
+        if subscribe.subscribing.resume(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
             self.subscribe = Some(subscribe);
             return;
         }

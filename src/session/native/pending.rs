@@ -11,9 +11,9 @@ use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// A command that is repeated until its answer is ready, with the data that the answer needs.
 pub enum Pending {
-    /// A subscribe, which is executed in slices.
+    /// A subscribe, which may take several turns.
     Subscribe(Box<Subscribe>),
-    /// An unsubscribe, which is executed in slices. Messages that the inbox held before it are sent before its answer.
+    /// An unsubscribe, which may take several turns. Messages that the inbox held before it are sent before its answer.
     Unsubscribe(Box<Unsubscribing>),
     /// A read of a topic's history or members.
     Read(Read),
@@ -78,7 +78,7 @@ impl Pending {
         match self {
             Self::Subscribe(subscribe) => subscribe.resume(principal, context).map(Self::Subscribe),
             Self::Unsubscribe(mut unsubscribing) => {
-                let answer = unsubscribing.run_slice(context);
+                let answer = unsubscribing.resume(context);
                 (answer == Answer::Pending).then_some(Self::Unsubscribe(unsubscribing))
             }
             Self::Read(read) => read.resume(principal, context).map(Self::Read),
@@ -97,9 +97,9 @@ impl Pending {
 }
 
 impl Subscribe {
-    /// Runs a slice.
+    /// Continues the command until the turn of its session is over.
     fn resume(mut self: Box<Self>, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Box<Self>> {
-        if self.subscribing.run_slice(principal.grants(), &principal.member(), context) == Answer::Pending {
+        if self.subscribing.resume(principal.grants(), &principal.member(), context) == Answer::Pending {
             return Some(self);
         }
         let Self { subscribing, is_answered, units, id } = *self;

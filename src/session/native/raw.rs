@@ -33,10 +33,10 @@ impl Raw {
         Self { principal, topic, echo, subscribing, publishes: Publishes::default() }
     }
 
-    /// Runs a slice of the subscribe.
+    /// Continues the subscribe.
     fn run_subscribe(&mut self, context: &mut SessionContext<'_>) {
         let Some(mut subscribing) = self.subscribing.take() else { return };
-        if subscribing.run_slice(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
+        if subscribing.resume(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
             self.subscribing = Some(subscribing);
             return;
         }

@@ -94,7 +94,7 @@ impl Entries {
         self.list[entry].recovered = Some(false);
     }
 
-    /// Reads the positions of all topics that begin again. Messages may have been published between two slices; the session was sent none of
+    /// Reads the positions of all topics that begin again. Messages may have been published between two turns; the session was sent none of
     /// them.
     pub fn reread<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>, context: &SessionContext<'_>) {
         for Begins { begun, entry, .. } in &mut self.begins {

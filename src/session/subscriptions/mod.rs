@@ -1,4 +1,4 @@
-//! The subscribe and unsubscribe commands of the native dialect: admission, execution in slices, answers.
+//! The subscribe and unsubscribe commands of the native dialect: admission, execution, answers.
 
 mod admission;
 mod entries;

@@ -1,7 +1,7 @@
 //! A subscribe as it is executed: admission, positions, and the entries of its answer.
 //!
-//! A subscribe is executed in slices; a small one takes one slice. Before its answer the session is sent no message that only the new
-//! subscriptions match.
+//! A long subscribe takes several of its session's turns. Before its answer the session is sent no message that only the new subscriptions
+//! match.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::subscribe_outcome::SubscribeOutcome;
 use crate::auth::Grants;
 use crate::hub::{Cursor, ReplayRequest};
 use crate::metrics::Recovery;
-use crate::session::work::{STEPS_OF_SMALL, STEPS_PER_SLICE};
+use crate::session::work::STEPS_PER_PART;
 use crate::session_id::Member;
 use crate::shard::{Answer, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
@@ -50,9 +50,9 @@ pub struct Subscribing {
     asked_bytes: usize,
     /// Whether the command has a pattern with wildcards.
     is_wild: bool,
-    /// Whether the command took more than one slice, so that messages may have been published after positions were read.
-    is_sliced: bool,
-    /// Whether `before` is needed: the command takes several slices, or has patterns.
+    /// Whether the command took more than one turn, so that messages may have been published after positions were read.
+    is_interrupted: bool,
+    /// Whether `before` is needed: the command may take several turns, or has patterns.
     notes_before: bool,
     /// The subscriptions that the session had before. Topics that they match do not begin again.
     before: Arc<PatternSet>,
@@ -71,7 +71,7 @@ pub struct Subscribing {
 }
 
 enum Stage {
-    /// No slice was run yet.
+    /// Nothing was done yet.
     Queued,
     /// The subscriptions that the session had before are noted. The iterator has those that are left.
     Before(std::vec::IntoIter<Pattern>),
@@ -86,7 +86,7 @@ enum Stage {
 }
 
 impl Subscribing {
-    /// A command of which no slice was run yet.
+    /// A command that was not begun.
     pub fn new(topics: Vec<Result<Pattern, TopicNameError>>, options: SubscribeOptions<'static>) -> Self {
         let SubscribeOptions { last, since, interval, presence } = options;
         let since = LastSeen::new(since);
@@ -94,7 +94,7 @@ impl Subscribing {
             size: topics.len() * STEPS_PER_NAME + since.len(),
             asked_bytes: bytes_of(&topics) + since.bytes(),
             is_wild: topics.iter().flatten().any(Pattern::is_wild),
-            is_sliced: false,
+            is_interrupted: false,
             notes_before: false,
             begins_pacing: false,
             subscriptions_expected: 0,
@@ -113,36 +113,38 @@ impl Subscribing {
         }
     }
 
-    /// Runs the next slice for a session with these `grants` that presence shows as `member`. Once the answer is ready,
-    /// [`Subscribing::finish`] is to follow at once.
-    pub fn run_slice(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Answer<()> {
+    /// Continues the command until the turn of its session is over. The session has these `grants`, and presence shows it as `member`.
+    /// Once the answer is ready, [`Subscribing::finish`] is to follow at once.
+    pub fn resume(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Answer<()> {
         if matches!(self.stage, Stage::Queued) {
             // A session runs one search of the index at a time.
             if self.is_wild && context.expanded() == Answer::Pending {
                 return Answer::Pending;
             }
-            self.notes_before = self.is_wild || self.size > STEPS_OF_SMALL || self.begins_to_be_paced(context);
+            self.notes_before = self.is_wild || self.size > STEPS_PER_PART || self.begins_to_be_paced(context);
         }
-        let is_small = self.size + if self.notes_before { context.subscription_count() } else { 0 } <= STEPS_OF_SMALL;
-        if context.begin_slice(is_small) == Answer::Pending {
-            return Answer::Pending;
-        }
-        let mut steps = 0;
-        // A command without `before` can't be interrupted. It is small.
-        while (steps < STEPS_PER_SLICE || !self.notes_before) && !matches!(self.stage, Stage::Done) {
-            steps += self.step(grants, member, context);
-        }
-        if !is_small {
-            context.spend_steps(steps);
-        }
-        if matches!(self.stage, Stage::Done) {
-            return Answer::Ready(());
+        loop {
+            self.run_part(grants, member, context);
+            if matches!(self.stage, Stage::Done) {
+                return Answer::Ready(());
+            }
+            if context.is_turn_over() {
+                break;
+            }
         }
         if !matches!(self.stage, Stage::Before(_)) {
-            self.is_sliced = true;
+            self.is_interrupted = true;
             context.withhold_new(&self.before);
         }
-        context.wait_for_slice()
+        context.wait_for_turn()
+    }
+
+    /// Takes some steps. A command without `before` can't be interrupted; it is small.
+    fn run_part(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) {
+        let mut steps = 0;
+        while (steps < STEPS_PER_PART || !self.notes_before) && !matches!(self.stage, Stage::Done) {
+            steps += self.step(grants, member, context);
+        }
     }
 
     /// The approximate memory of the command, in bytes.
@@ -157,13 +159,13 @@ impl Subscribing {
 
     /// Completes the command. The positions of the answer are those of this moment.
     pub fn finish(mut self, context: &mut SessionContext<'_>) -> SubscribeOutcome {
-        if self.is_sliced {
+        if self.is_interrupted {
             context.end_withholding();
             let wanted = |topic: &TopicName| ReplayRequest { since: self.since.of(topic), last: self.last };
             self.entries.reread(wanted, context);
         }
         self.entries.renew(self.presence, context);
-        if self.is_sliced && context.subscription_count() != self.subscriptions_expected {
+        if self.is_interrupted && context.subscription_count() != self.subscriptions_expected {
             self.remove_ended(context);
         }
         self.set_options(context);
@@ -333,7 +335,7 @@ impl Subscribing {
         }
     }
 
-    /// Removes entries of subscriptions that have ended between two slices, as when grants end.
+    /// Removes entries of subscriptions that have ended between two turns, as when grants end.
     fn remove_ended(&mut self, context: &SessionContext<'_>) {
         let is_kept = |topic: &Pattern| topic.as_name().map_or_else(|| context.is_subscribed(topic), |name| context.covers(&name));
         self.patterns.retain(is_kept);

@@ -1,8 +1,8 @@
 //! The operations of a session in its shard, valid while its reader is called.
 
 mod answer;
+mod long_commands;
 mod session_context;
-mod sliced_commands;
 mod subscriptions;
 
 pub use answer::Answer;

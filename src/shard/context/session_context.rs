@@ -98,8 +98,14 @@ impl<'a> SessionContext<'a> {
 
     /// Has the reader called in the session's next turn, even without new input.
     pub fn call_in_turn(&mut self) {
-        self.waits = self.waits.max(InputWait::Waker);
+        self.waits = self.waits.max(InputWait::Turn);
         self.state.table.schedule(self.slot);
+    }
+
+    /// Answers that a command is pending until the session's next turn.
+    pub fn wait_for_turn<T>(&mut self) -> Answer<T> {
+        self.call_in_turn();
+        Answer::Pending
     }
 
     /// Whether the session has had its turn, and is to carry out no further command in this call. Other sessions are

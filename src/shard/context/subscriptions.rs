@@ -66,7 +66,7 @@ impl SessionContext<'_> {
     ///
     /// This is no [`Answer`](super::Answer), because a subscribe to one topic is never pending: the topic's lock covers
     /// the start of the replay and the shard's entry into the audience. A command with many topics is pending between
-    /// its slices ([`SessionContext::begin_slice`]).
+    /// its turns ([`SessionContext::wait_for_turn`]).
     pub fn subscribe(
         &mut self,
         topic: &TopicName,

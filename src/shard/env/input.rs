@@ -14,7 +14,7 @@ use crate::config::Limits;
 pub struct HeldInput {
     /// The bytes of an unfinished message.
     pub unfinished: usize,
-    /// Whole commands that wait or are carried out in slices: bytes as received, or the approximate size once decoded.
+    /// Whole commands that wait for their turns or answers: bytes as received, or the approximate size once decoded.
     pub command: usize,
 }
 

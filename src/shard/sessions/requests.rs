@@ -17,7 +17,7 @@ use crate::topic_name::TopicName;
 impl Sessions {
     /// Tells readers about work that was done for their sessions beside their commands.
     pub fn charge_work(&mut self) {
-        for slot in self.state.slices.uncharged().take_grown() {
+        for slot in self.state.uncharged.take_grown() {
             self.call(slot, |reader, context, _| reader.on_work(context));
         }
     }

@@ -226,6 +226,8 @@ impl Sessions {
     fn open(&mut self, slot: u32) {
         // The reader may begin with commands. Their replies are counted from zero, and a command may have to wait.
         self.state.delivery.begin_reading();
+        let now = self.state.env.moment();
+        self.state.table.turns().begin_new(now);
         self.call(slot, |reader, context, _| reader.on_open(context));
         self.note_waiting(slot);
         self.announce_drain(slot);

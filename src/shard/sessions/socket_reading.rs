@@ -1,4 +1,4 @@
-//! Reading: the sockets that are ready, the slices of long commands, and what a reader has not used yet.
+//! Reading: the sockets that are ready, and what a reader has not used yet.
 
 use std::task::Poll;
 
@@ -34,26 +34,10 @@ impl Sessions {
                 table.schedule(slot);
                 continue;
             }
-            self.read_and_write(slot, buffer);
-        }
-    }
-
-    fn read_and_write(&mut self, slot: u32, buffer: &mut [u8]) {
-        self.read(slot, buffer);
-        // If the write batch has frames for the session, the flush writes these before the outbox.
-        if self.state.delivery.owes_nothing(slot) {
-            self.state.write_outbox(slot);
-        }
-    }
-
-    /// Runs the slices of long commands, one session after the other.
-    pub fn run_slices(&mut self, buffer: &mut [u8]) {
-        for _ in 0..self.state.slices.len() {
-            let Some(slot) = self.state.slices.next() else { return };
-            if self.state.table.is_open(slot) {
-                let now = self.state.env.moment();
-                self.state.table.turns().begin(now); // for commands behind the slice
-                self.read_and_write(slot, buffer);
+            self.read(slot, buffer);
+            // If the write batch has frames for the session, the flush writes these before the outbox.
+            if self.state.delivery.owes_nothing(slot) {
+                self.state.write_outbox(slot);
             }
         }
     }
@@ -85,9 +69,10 @@ impl Sessions {
         true
     }
 
-    /// Whether bytes that were read, or commands of the reader, are left for another turn.
+    /// Whether bytes that were read, or commands of the reader, are left for another turn. A command that waits for
+    /// anything else is none of them.
     fn has_unused(&mut self, slot: u32) -> bool {
-        self.reading(slot).is_some_and(|reading| reading.waits == InputWait::Outbox || !reading.unread.is_empty())
+        self.reading(slot).is_some_and(|reading| reading.waits >= InputWait::Turn || !reading.unread.is_empty())
     }
 
     /// Calls the reader with the bytes that it has not used. Returns `false` if the socket is not to be read now.

@@ -40,6 +40,8 @@ pub enum InputWait {
     Nothing,
     /// The session's waker, or a schedule of its slot. Whatever the command waits for causes one of the two.
     Waker,
+    /// The session's next turn. Its slot is scheduled.
+    Turn,
     /// The outbox: the reader is called again once all is written.
     Outbox,
 }

@@ -15,7 +15,8 @@ pub const TIME_PER_TICK: Duration = Duration::from_micros(512);
 /// session with few commands does not wait for the bursts of all others.
 const INTERACTIVE_TIME: Duration = Duration::from_micros(256);
 
-/// The shortest turn. A turn lasts longer if few sessions share the time of the tick, and by one command in any case.
+/// The shortest turn. A turn lasts longer if few sessions share the time of the tick, and for one command, or one part
+/// of a long command, in any case.
 const TURN_MIN: Duration = Duration::from_micros(64);
 
 /// The slots whose sessions are to be read. Each is in one of the two queues, once.
@@ -57,7 +58,8 @@ impl Turns {
             return None;
         }
         let now = now();
-        let left = self.tick_ends(now).since(now);
+        let tick_ends = *self.tick_ends.get_or_insert(now + TIME_PER_TICK);
+        let left = tick_ends.since(now);
         if left.is_zero() {
             return None;
         }
@@ -68,17 +70,15 @@ impl Turns {
         } else {
             self.interactive.pop_front()?
         };
+        let share = left / self.queued.len() as u32;
         self.queued.remove(&slot);
-        self.begin(now);
+        self.turn_ends = tick_ends.min(now + share.max(TURN_MIN));
         Some(slot)
     }
 
-    /// Begins a turn, also of a session that was not queued here. A session alone has all the time that is left in the
-    /// tick.
-    pub fn begin(&mut self, now: Moment) {
-        let tick_ends = self.tick_ends(now);
-        let share = tick_ends.since(now) / (self.queued.len() as u32 + 1);
-        self.turn_ends = tick_ends.min(now + share.max(TURN_MIN));
+    /// Begins the turn of a session that has just begun and is called before it is read.
+    pub fn begin_new(&mut self, now: Moment) {
+        self.turn_ends = now + TURN_MIN;
     }
 
     /// Whether the turn under way is over.
@@ -99,10 +99,6 @@ impl Turns {
     /// The queued slots, in no particular order.
     pub fn queued(&self) -> impl Iterator<Item = u32> {
         self.queued.iter().copied()
-    }
-
-    fn tick_ends(&mut self, now: Moment) -> Moment {
-        *self.tick_ends.get_or_insert(now + TIME_PER_TICK)
     }
 }
 

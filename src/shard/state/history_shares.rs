@@ -62,7 +62,7 @@ impl ShardState {
         for (topic, withheld) in expanded.lost {
             self.queue_event(slot, &Event::Gap { topic: &topic, from: withheld.first.offset, to: withheld.last, epoch: None });
         }
-        self.slices.uncharged().add(slot, expanded.work);
+        self.uncharged.add(slot, expanded.work);
         Some(expanded.work)
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use foldhash::HashSet;
 
+use super::release_budget::ReleaseBudget;
+use super::uncharged_work::UnchargedWork;
 use crate::codes::CloseCode;
 use crate::dialect::Event;
 use crate::dialect::centrifugo::{Push, Reply, Unsubscribed};
@@ -16,7 +18,6 @@ use crate::shard::catchup::CatchUp;
 use crate::shard::delivery::{Delivery, FrameKind, PresenceQueue, Written};
 use crate::shard::env::{Env, ShardParts};
 use crate::shard::pacing::Pacing;
-use crate::shard::slices::{ReleaseBudget, Slices};
 use crate::shard::slot::{LINGER, Table};
 use crate::topic_name::{Pattern, TopicName};
 
@@ -36,8 +37,8 @@ pub struct ShardState {
     pub env: Env,
     /// The budget of a tick for releasing the memory of ended sessions.
     release_budget: ReleaseBudget,
-    /// The queue of sessions that wait for the next slice of a long command.
-    pub slices: Slices,
+    /// Work that was done for sessions beside their commands.
+    pub uncharged: UnchargedWork,
     /// Subscriptions that have ended because messages were lost, by slot and topic. Their readers are still to be told.
     pub lapsed: Vec<(u32, TopicName)>,
 }
@@ -54,7 +55,7 @@ impl ShardState {
             pacing: Pacing::default(),
             env,
             release_budget: ReleaseBudget::default(),
-            slices: Slices::default(),
+            uncharged: UnchargedWork::default(),
             lapsed: Vec::new(),
         }
     }
@@ -62,7 +63,6 @@ impl ShardState {
     /// Begins a tick: reads the clock and renews the tick's budgets.
     pub fn begin_tick(&mut self) {
         self.env.begin_tick();
-        self.slices.begin_tick();
         self.release_budget.begin_tick(self.delivery.ended(), &self.pacing, &self.catch_up);
         self.delivery.subscribers.begin_tick();
         self.presence.begin_tick(self.env.processed(), self.env.now);
@@ -348,7 +348,7 @@ impl ShardState {
         tracing::debug!(session = %id, address = %connection.address(), reason = why.as_str(), "a session ends");
         self.table.note_closing(slot);
         self.catch_up.forget(slot);
-        self.slices.uncharged().forget(slot);
+        self.uncharged.forget(slot);
         self.pacing.forget(slot);
         if self.delivery.subscribers.end_session(slot, id) {
             self.table.hold_slot(slot);

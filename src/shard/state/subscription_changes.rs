@@ -48,7 +48,7 @@ impl ShardState {
         // The check uses the subscriptions of now, because others may have ended between two parts.
         let is_gone = |topic: &TopicName| !subscribers.covers(slot, topic);
         let examined = self.catch_up.prune(slot, most, is_gone);
-        self.slices.uncharged().add(slot, examined);
+        self.uncharged.add(slot, examined);
         let examined = examined + self.adapt_part(slot, most - examined);
         if examined == most {
             return examined;
@@ -61,11 +61,11 @@ impl ShardState {
     }
 
     fn mark_unsubscribed(&mut self, slot: u32, gone: &PatternSet, most: usize) -> usize {
-        let Self { table, delivery, slices, env, .. } = self;
+        let Self { table, delivery, uncharged, env, .. } = self;
         let Some(connection) = table.get(slot) else { return 0 };
         match delivery.mark_unsubscribed(slot, gone, most, connection, env) {
             Ok(examined) => {
-                slices.uncharged().add(slot, examined);
+                uncharged.add(slot, examined);
                 examined
             }
             Err(Overflow) => {
@@ -122,7 +122,7 @@ impl ShardState {
         let Self { delivery, pacing, env, .. } = self;
         let (released, examined) = pacing.adapt(slot, most, env.now, &mut env.tally);
         released.iter().for_each(|message| delivery.queue_message(slot, message));
-        self.slices.uncharged().add(slot, examined);
+        self.uncharged.add(slot, examined);
         examined
     }
 

@@ -46,6 +46,7 @@ impl Bench {
         let live = Arc::clone(&parts.live);
         let mut sessions = Sessions::new(parts);
         let session = expect(&mut sessions);
+        sessions.state.env.clock().advance(TIME_PER_TICK); // the first turn of the session is over
         Self { sessions, inbox, live, session }
     }
 
@@ -64,16 +65,9 @@ impl Bench {
         &mut self.sessions.state
     }
 
-    /// The session's context.
+    /// The session's context, with a turn that is over.
     pub fn context(&mut self) -> SessionContext<'_> {
         SessionContext::new(&mut self.sessions.state, 0)
-    }
-
-    /// The session's context in a new tick, in which it may run a slice.
-    pub fn context_for_slice(&mut self) -> SessionContext<'_> {
-        self.sessions.state.slices.begin_tick();
-        self.sessions.state.slices.next();
-        self.context()
     }
 
     /// Adds a session in the next free slot. Returns the slot.

@@ -16,7 +16,7 @@ async fn a_message_behind_the_answer_is_live() {
     let mut bench = Bench::new();
     bench.publish("h.a");
     let wild = pattern("h.>");
-    let mut context = bench.context_for_slice();
+    let mut context = bench.context();
     assert!(context.reserve_subscription(&wild).is_ok());
     context.subscribe_pattern(&wild, None);
     let selection = Box::new(Selection::of([&wild]));

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::bench::{Bench, TIME_PER_TICK as TICK, arrived_with, new_session};
 use crate::clock::Clock;
 use crate::frame::Inflater;
-use crate::shard::context::SessionContext;
+use crate::shard::context::{Answer, SessionContext};
 use crate::shard::intake::NewSession;
 use crate::shard::reader::Reader;
 use crate::shard::slot::Metered;
@@ -41,6 +41,26 @@ impl Reader for Busy {
     }
     fn on_deadline(&mut self, _: &mut SessionContext<'_>) {
         self.done.lock().push('!');
+    }
+}
+
+/// A reader with one command of several parts. Each part takes the time of one of the commands of `busy`.
+struct Long {
+    busy: Busy,
+    parts: usize,
+}
+
+impl Reader for Long {
+    fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize {
+        while self.parts > 0 {
+            self.busy.read(&mut [0], inflater, context);
+            self.parts -= 1;
+            if self.parts > 0 && context.is_turn_over() {
+                let _: Answer<()> = context.wait_for_turn();
+                return 0;
+            }
+        }
+        input.len()
     }
 }
 
@@ -138,6 +158,20 @@ fn a_session_that_needs_more_than_its_turn_goes_behind() {
         shard.add('c', 1, Duration::ZERO);
         assert!(shard.tick().starts_with('a'), "it had used all it had sent");
     }
+}
+
+/// A session with a long command takes turns like one with many commands: those that have sent less go before it. (Long
+/// commands had a queue of their own, beside that of the turns.)
+#[test]
+fn a_long_command_takes_several_turns() {
+    let mut shard = SlowShard::new();
+    let reader = shard.reader('a', TICK / 2);
+    shard.bench.replace(Long { busy: reader, parts: 5 });
+    shard.bench.arrive_with(b"c");
+    shard.bench.flush();
+    assert_eq!(shard.tick(), "aa");
+    shard.add('b', 1, TICK / 4);
+    assert_eq!([shard.tick(), shard.tick(), shard.tick()], ["baa", "a", ""]);
 }
 
 /// What a client sends behind its request does not make its session wait behind bursts. (A session that began with its

@@ -1,4 +1,4 @@
-//! Tests of subscribes that take several slices.
+//! Tests of subscribes that take several turns.
 
 use super::*;
 use crate::config::GrantLists;
@@ -13,55 +13,55 @@ fn begin(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'st
     Subscribing::new(topics.into_iter().map(|topic| Pattern::parse(&topic)).collect(), options)
 }
 
-/// Runs the next slice, with grants for all topics.
-fn run_slice(subscribing: &mut Subscribing, bench: &mut Bench) -> Answer<()> {
+/// Has the next turn, with grants for all topics.
+fn resume(subscribing: &mut Subscribing, bench: &mut Bench) -> Answer<()> {
     let member = Member { session: SessionId::random(), user: None, info: None };
     let all = GrantLists { subscribe: vec![Scope::parse(">").unwrap()], publish: Vec::new() };
-    subscribing.run_slice(Some(&Grants::of(&all, None)), &member, &mut bench.context_for_slice())
+    subscribing.resume(Some(&Grants::of(&all, None)), &member, &mut bench.context())
 }
 
 /// Runs a subscribe to its end. Returns the number of entries of its answer.
 fn done(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'static>, bench: &mut Bench) -> usize {
     let mut subscribing = begin(topics, options);
-    while run_slice(&mut subscribing, bench) == Answer::Pending {}
+    while resume(&mut subscribing, bench) == Answer::Pending {}
     let done = subscribing.finish(&mut bench.context());
     let entries = done.entries().len();
     done.begin_all(None, &mut bench.context());
     entries
 }
 
-/// A subscribe to 1,000 new topics is executed in slices. A message that is published meanwhile is neither lost nor sent before the
+/// A subscribe to 1,000 new topics takes several turns. A message that is published meanwhile is neither lost nor sent before the
 /// answer. (The command blocked its shard for some milliseconds.)
 #[test]
-fn a_long_subscribe_is_done_in_slices() {
+fn a_long_subscribe_takes_several_turns() {
     const TOPICS: usize = 1_000;
     let mut bench = Bench::new();
     let mut subscribing = begin((0..TOPICS).map(|number| format!("h.{number}")), SubscribeOptions::default());
-    let mut slices = 0;
-    while run_slice(&mut subscribing, &mut bench) == Answer::Pending {
-        slices += 1;
+    let mut turns = 0;
+    while resume(&mut subscribing, &mut bench) == Answer::Pending {
+        turns += 1;
         bench.publish("h.0");
         assert!(bench.state().delivery.owes_nothing(0), "a message before the answer");
     }
-    assert!(slices >= TOPICS * STEPS_PER_NEW_NAME / STEPS_PER_SLICE - 1, "{slices} slices");
+    assert!(turns >= TOPICS * STEPS_PER_NEW_NAME / STEPS_PER_PART - 1, "{turns} turns");
     let done = subscribing.finish(&mut bench.context());
     let told = done.entries().first().and_then(|entry| entry.position);
-    assert_eq!((done.entries().len(), told.map(|position| position.offset.0)), (TOPICS, Some(slices as u64)));
+    assert_eq!((done.entries().len(), told.map(|position| position.offset.0)), (TOPICS, Some(turns as u64)));
     done.begin_all(None, &mut bench.context());
     bench.publish("h.0");
     assert!(!bench.state().delivery.owes_nothing(0), "what is published behind the answer is live");
 }
 
-/// A subscription that ends between two slices of a subscribe has no entry, and the older subscriptions have their newest positions.
+/// A subscription that ends between two turns of a subscribe has no entry, and the older subscriptions have their newest positions.
 /// (The index of an entry was not adjusted after the removal of another, and a last index was out of bounds: the shard ended.)
 #[test]
-fn a_subscription_that_ends_between_slices_has_no_entry() {
+fn a_subscription_that_ends_between_turns_has_no_entry() {
     const TOPICS: u64 = 1_000;
     let mut bench = Bench::new();
     let last = format!("h.{}", TOPICS - 1);
     bench.subscribe(&last);
     let mut subscribing = begin((0..TOPICS).map(|number| format!("h.{number}")), SubscribeOptions::default());
-    while run_slice(&mut subscribing, &mut bench) == Answer::Pending {
+    while resume(&mut subscribing, &mut bench) == Answer::Pending {
         bench.context().unsubscribe(&[Pattern::parse("h.0").unwrap()]);
     }
     bench.publish(&last);
@@ -72,7 +72,7 @@ fn a_subscription_that_ends_between_slices_has_no_entry() {
 }
 
 /// A long subscribe without an interval ends the pacing of its topics with its answer: held messages are sent before newer ones. (They
-/// were sent behind messages that came between two slices.)
+/// were sent behind messages that came between two turns.)
 #[test]
 fn pacing_ends_with_the_answer() {
     let mut bench = Bench::new();
@@ -81,7 +81,7 @@ fn pacing_ends_with_the_answer() {
     (0..2).for_each(|_| bench.publish("c.1"));
     bench.flush();
     let mut subscribing = begin((1..1_000).map(|number| format!("c.{number}")), SubscribeOptions::default());
-    while run_slice(&mut subscribing, &mut bench) == Answer::Pending {
+    while resume(&mut subscribing, &mut bench) == Answer::Pending {
         bench.publish("c.1");
         assert!(bench.state().delivery.owes_nothing(0) && bench.state().pacing.bytes(0) > 0, "the newest is held still");
     }

@@ -1,4 +1,4 @@
-//! The operations of a session in its shard while a command is carried out in slices.
+//! The operations of a session in its shard while a long command is carried out.
 
 use std::sync::Arc;
 
@@ -13,37 +13,16 @@ use crate::topic_name::{Pattern, TopicName};
 const PLACES_PER_SLICE: usize = 256;
 
 impl SessionContext<'_> {
-    /// Begins to search the topics that `expansion` matches, slice by slice. The first slice runs at once if the tick
-    /// has steps left. So a small search is complete before a message is published behind the answer.
+    /// Begins to search the topics that `expansion` matches, slice by slice. The first slice runs at once. So a small
+    /// search is complete before a message is published behind the answer.
     pub fn expand(&mut self, expansion: Expansion) {
         let searches = expansion.may_find(&self.state.env.config.rules);
         let (pushed, processed) = (self.pushed(), self.state.env.processed());
         if self.state.catch_up.expand(self.slot, expansion, searches, pushed, processed) {
-            if self.state.slices.has_steps()
-                && let Some(work) = self.state.run_expansion_slice(self.slot)
-            {
-                self.spend_steps(work.max(1));
-            }
+            self.state.run_expansion_slice(self.slot);
             self.state.delivery.outgoing.use_slow_path(self.slot);
             self.state.table.schedule(self.slot);
         }
-    }
-
-    /// Ready if a slice may run now. A small command does not wait for the queue of slices, and takes its time from the
-    /// session's turn.
-    pub fn begin_slice(&mut self, is_small: bool) -> Answer<()> {
-        if is_small || self.state.slices.may_run_slice(self.slot) { Answer::Ready(()) } else { self.wait_for_slice() }
-    }
-
-    /// Counts the steps of a slice, each of about a microsecond.
-    pub fn spend_steps(&mut self, steps: usize) {
-        self.state.slices.spend(steps);
-    }
-
-    /// Queues the session for its next slice. Always pending.
-    pub fn wait_for_slice(&mut self) -> Answer<()> {
-        self.state.slices.wait(self.slot);
-        self.wait()
     }
 
     /// Withholds messages that no subscription in `before` matches, because the answer to the subscribe of the others
@@ -109,6 +88,6 @@ impl SessionContext<'_> {
 
     /// Takes the work that was done for the session beside its commands, in units of `topics_per_unit` examined topics.
     pub fn take_work(&mut self, topics_per_unit: usize) -> u32 {
-        u32::try_from(self.state.slices.uncharged().take(self.slot, topics_per_unit)).unwrap_or(u32::MAX)
+        u32::try_from(self.state.uncharged.take(self.slot, topics_per_unit)).unwrap_or(u32::MAX)
     }
 }
