@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// Declares a closed set of texts: the enum, `ALL` of its values in order, and the text of each. The number of a variant
+/// Declares closed sets of texts: the enum, `ALL` of its values in order, and the text of each. The number of a variant
 /// is its place in `ALL`.
 macro_rules! closed_set {
-    ($(#[$attribute:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
+    ($($(#[$attribute:meta])* $name:ident { $($variant:ident = $text:literal,)+ })+) => {$(
         $(#[$attribute])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(missing_docs, reason = "each variant is the contract's word for itself")]
@@ -30,7 +30,7 @@ macro_rules! closed_set {
                 self as usize
             }
         }
-    };
+    )+};
 }
 pub(crate) use closed_set;
 

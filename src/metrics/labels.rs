@@ -21,9 +21,7 @@ closed_set! {
         Operator = "operator",
         Gone = "gone",
     }
-}
 
-closed_set! {
     /// `addresses{table}`.
     AddressTable {
         Failures = "failures",
@@ -33,9 +31,7 @@ closed_set! {
         Sessions = "sessions",
         Topics = "topics",
     }
-}
 
-closed_set! {
     /// `handshakes_rejected_total{reason}`.
     RejectReason {
         Origin = "origin",
@@ -55,9 +51,7 @@ closed_set! {
         Loading = "loading",
         Tls = "tls",
     }
-}
 
-closed_set! {
     /// `messages_published_total{source}`.
     PublishSource {
         Session = "session",
@@ -65,9 +59,7 @@ closed_set! {
         Feed = "feed",
         Gateway = "gateway",
     }
-}
 
-closed_set! {
     /// `messages_dropped_total{reason}`.
     DropReason {
         Slow = "slow",
@@ -75,9 +67,7 @@ closed_set! {
         Age = "age",
         Total = "total",
     }
-}
 
-closed_set! {
     /// `commands_total{op}`; unknown operations have one value, so a client can't make a new series.
     CommandOp {
         Subscribe = "subscribe",
@@ -90,25 +80,19 @@ closed_set! {
         Ping = "ping",
         Other = "other",
     }
-}
 
-closed_set! {
     /// `recoveries_total{result}`: whether `since` was recovered.
     Recovery {
         Recovered = "recovered",
         Lost = "lost",
     }
-}
 
-closed_set! {
     /// `deflate_messages_total{how}`: against an earlier message of the topic, or by itself.
     DeflateHow {
         History = "history",
         Alone = "alone",
     }
-}
 
-closed_set! {
     /// `cluster_state{state}`: the state of a stream. `standing`: the stream was followed before, and is not now.
     ClusterState {
         Cold = "cold",
@@ -116,9 +100,7 @@ closed_set! {
         Live = "live",
         Stalled = "standing",
     }
-}
 
-closed_set! {
     /// `deflate_no_reference_total{why}`: the client has no message of the topic; its message is no longer kept here;
     /// its message is outside of the window; or it is unknown whether the client has it.
     NoReference {
@@ -127,18 +109,14 @@ closed_set! {
         Far = "far",
         Cleared = "cleared",
     }
-}
 
-closed_set! {
     /// `cluster_loads_total{reason}`: why a stream was read from its beginning.
     ClusterLoad {
         Start = "start",
         Hole = "hole",
         Epoch = "epoch",
     }
-}
 
-closed_set! {
     /// `cluster_publish_errors_total{reason}`.
     PublishFailure {
         NoResponders = "no_responders",
@@ -147,25 +125,19 @@ closed_set! {
         Stalled = "standing",
         Refused = "refused",
     }
-}
 
-closed_set! {
     /// `cluster_foreign_skipped_total{reason}`: messages of other NATS clients that are not valid here.
     ForeignSkipped {
         Name = "name",
         Size = "size",
     }
-}
 
-closed_set! {
     /// `store_recovered_topics{epoch}`: whether a stored topic keeps its epoch, or begins a new one.
     RecoveredEpoch {
         Kept = "kept",
         New = "new",
     }
-}
 
-closed_set! {
     /// `limit_hits_total{limit}`: the key of the limit (PROTOCOL section 7). A rate and its burst share the key of the
     /// rate.
     LimitKey {

@@ -2,88 +2,54 @@
 
 use crate::codes::closed_set;
 
-closed_set! {
-    /// A gauge without a label, by its name after `belfry_`.
+/// Declares metrics without a label: the name of each after `belfry_`, and its help.
+macro_rules! unlabelled {
+    ($($(#[$attribute:meta])* $name:ident { $($variant:ident = $text:literal: $help:literal,)+ })+) => {$(
+        closed_set! { $(#[$attribute])* $name { $($variant = $text,)+ } }
+
+        impl $name {
+            pub(super) fn help(self) -> &'static str {
+                [$($help),+][self.index()]
+            }
+        }
+    )+};
+}
+
+unlabelled! {
+    /// A gauge without a label.
     Gauge {
-        Sessions = "sessions",
-        SlowSessions = "slow_sessions",
-        Subscriptions = "subscriptions",
-        PatternShapes = "pattern_shapes",
-        Topics = "topics",
-        OutboxBytes = "outbox_bytes",
-        PresenceBytes = "presence_bytes",
-        GapBytes = "gap_bytes",
-        CursorBytes = "cursor_bytes",
-        IntervalBytes = "interval_bytes",
-        InputBytes = "input_bytes",
-        HistoryBytes = "history_bytes",
-        ControlItems = "control_items",
-        ReferenceBytes = "deflate_reference_bytes",
-        HttpConnections = "http_connections",
-        HttpBytes = "http_bytes",
-        ClusterInflight = "cluster_publish_inflight",
-        ClusterPeers = "cluster_peers",
-        ClusterMembers = "cluster_members",
-        ClusterMembersBytes = "cluster_members_bytes",
+        Sessions = "sessions": "Sessions that are open now.",
+        SlowSessions = "slow_sessions": "Sessions whose outbox waits for a full socket now.",
+        Subscriptions = "subscriptions": "Subscriptions of all sessions now; a pattern counts as one.",
+        PatternShapes = "pattern_shapes": "Arrangements of two or more `*` in the patterns of all subscriptions now.",
+        Topics = "topics": "Topics that live now.",
+        OutboxBytes = "outbox_bytes": "Bytes that wait in all outboxes now.",
+        PresenceBytes = "presence_bytes": "Bytes of joins and leaves that shards have taken and not sent yet.",
+        GapBytes = "gap_bytes": "Bytes of the records of dropped messages whose gaps were not sent yet.",
+        CursorBytes = "cursor_bytes": "Bytes of the places in histories that sessions read on from.",
+        IntervalBytes = "interval_bytes": "Bytes of what is remembered of topics whose interval runs.",
+        InputBytes = "input_bytes": "Bytes that sessions have sent and that are not acted on yet.",
+        HistoryBytes = "history_bytes": "Bytes that all histories hold now.",
+        ControlItems = "control_items": "What the gateway asks of its shards that they have not taken yet.",
+        ReferenceBytes = "deflate_reference_bytes": "Bytes of the messages that later ones may refer to now.",
+        HttpConnections = "http_connections": "HTTP connections that are open now.",
+        HttpBytes = "http_bytes": "Bytes of HTTP bodies and answers held now.",
+        ClusterInflight = "cluster_publish_inflight": "Publishes that are not answered yet.",
+        ClusterPeers = "cluster_peers": "Other gateways whose heartbeats arrive.",
+        ClusterMembers = "cluster_members": "Members at other gateways that are known here.",
+        ClusterMembersBytes = "cluster_members_bytes": "Bytes that members at other gateways take here.",
     }
-}
 
-impl Gauge {
-    /// What the gauge shows.
-    pub(super) fn help(self) -> &'static str {
-        match self {
-            Self::Sessions => "Sessions that are open now.",
-            Self::SlowSessions => "Sessions whose outbox waits for a full socket now.",
-            Self::Subscriptions => "Subscriptions of all sessions now; a pattern counts as one.",
-            Self::PatternShapes => "Arrangements of two or more `*` in the patterns of all subscriptions now.",
-            Self::Topics => "Topics that live now.",
-            Self::OutboxBytes => "Bytes that wait in all outboxes now.",
-            Self::PresenceBytes => "Bytes of joins and leaves that shards have taken and not sent yet.",
-            Self::GapBytes => "Bytes of the records of dropped messages whose gaps were not sent yet.",
-            Self::CursorBytes => "Bytes of the places in histories that sessions read on from.",
-            Self::IntervalBytes => "Bytes of what is remembered of topics whose interval runs.",
-            Self::InputBytes => "Bytes that sessions have sent and that are not acted on yet.",
-            Self::HistoryBytes => "Bytes that all histories hold now.",
-            Self::ControlItems => "What the gateway asks of its shards that they have not taken yet.",
-            Self::ReferenceBytes => "Bytes of the messages that later ones may refer to now.",
-            Self::HttpConnections => "HTTP connections that are open now.",
-            Self::HttpBytes => "Bytes of HTTP bodies and answers held now.",
-            Self::ClusterInflight => "Publishes that are not answered yet.",
-            Self::ClusterPeers => "Other gateways whose heartbeats arrive.",
-            Self::ClusterMembers => "Members at other gateways that are known here.",
-            Self::ClusterMembersBytes => "Bytes that members at other gateways take here.",
-        }
-    }
-}
-
-closed_set! {
-    /// A counter without a label, by its name after `belfry_`.
+    /// A counter without a label.
     Counter {
-        SessionsOpened = "sessions_opened_total",
-        DeliveredBytes = "delivered_bytes_total",
-        ReceivedBytes = "received_bytes_total",
-        DeflateInBytes = "deflate_in_bytes_total",
-        DeflateOutBytes = "deflate_out_bytes_total",
-        DeflateParses = "deflate_parses_total",
-        LogSuppressed = "log_suppressed_total",
-        ClusterResumes = "cluster_resumes_total",
-        ClusterMemberPages = "cluster_member_pages_total",
-    }
-}
-
-impl Counter {
-    /// What the counter counts.
-    pub(super) fn help(self) -> &'static str {
-        match self {
-            Self::SessionsOpened => "Sessions opened since the start.",
-            Self::DeliveredBytes => "Bytes written to sessions' sockets.",
-            Self::ReceivedBytes => "Bytes read from sessions' sockets.",
-            Self::DeflateInBytes => "Bytes before compression, of messages that were sent compressed.",
-            Self::DeflateOutBytes => "Bytes after compression, of messages that were sent compressed.",
-            Self::DeflateParses => "Messages parsed against an earlier one of their topic.",
-            Self::LogSuppressed => "Log lines held back by a rate limit or not writable.",
-            Self::ClusterResumes => "Consumers that continued where the one before ended.",
-            Self::ClusterMemberPages => "Parts of their members that other gateways were asked for.",
-        }
+        SessionsOpened = "sessions_opened_total": "Sessions opened since the start.",
+        DeliveredBytes = "delivered_bytes_total": "Bytes written to sessions' sockets.",
+        ReceivedBytes = "received_bytes_total": "Bytes read from sessions' sockets.",
+        DeflateInBytes = "deflate_in_bytes_total": "Bytes before compression, of messages that were sent compressed.",
+        DeflateOutBytes = "deflate_out_bytes_total": "Bytes after compression, of messages that were sent compressed.",
+        DeflateParses = "deflate_parses_total": "Messages parsed against an earlier one of their topic.",
+        LogSuppressed = "log_suppressed_total": "Log lines held back by a rate limit or not writable.",
+        ClusterResumes = "cluster_resumes_total": "Consumers that continued where the one before ended.",
+        ClusterMemberPages = "cluster_member_pages_total": "Parts of their members that other gateways were asked for.",
     }
 }

@@ -10,11 +10,13 @@ const PROSE_COLUMNS_MAX: usize = 120;
 /// The most columns of a row of a table.
 const TABLE_COLUMNS_MAX: usize = 200;
 
-/// Each spelling of the closed sets in the source: `BadRequest = "bad_request",` and `Normal = 1000,`.
+/// Each spelling of the closed sets in the source: `BadRequest = "bad_request",`, `Topics = "topics": "Topics …",` and
+/// `Normal = 1000,`.
 fn spellings(path: &str, keep: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let text = read(path);
     let arms = text.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = "));
-    arms.map(|(_, value)| value.trim_matches('"').to_owned()).filter(|value| keep(value)).collect()
+    let values = arms.filter_map(|(_, value)| value.split('"').find(|part| !part.is_empty()));
+    values.map(str::to_owned).filter(|value| keep(value)).collect()
 }
 
 /// Fails if a page of the docs lacks one of these as a word of its own.
