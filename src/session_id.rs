@@ -111,6 +111,12 @@ pub struct MemberInfo {
 }
 
 impl MemberInfo {
+    /// Both texts. `None`: there is neither.
+    pub fn of(session: Option<&str>, topic: Option<&str>) -> Option<Arc<Self>> {
+        let info = Self { session: session.map(Into::into), topic: topic.map(Into::into) };
+        (info != Self::default()).then(|| Arc::new(info))
+    }
+
     /// The memory that this takes, in bytes.
     pub fn bytes(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());

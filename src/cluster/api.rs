@@ -23,32 +23,18 @@ const NOT_FOUND: u64 = 404;
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No answer came.
     #[error("no answer to {subject}: {source}")]
-    Unanswered {
-        /// The subject of the request.
-        subject: String,
-        /// Why.
-        source: async_nats::RequestError,
-    },
-    /// The answer is an error.
+    Unanswered { subject: String, source: async_nats::RequestError },
     #[error("{subject} was refused: {description} (code {code}, error {error_code})")]
     Refused {
-        /// The subject of the request.
         subject: String,
         /// A code like those of HTTP.
         code: u64,
-        /// The number that NATS gives the error.
         error_code: u64,
-        /// The description that NATS gives.
         description: String,
     },
-    /// The answer has another form.
     #[error("the answer to {subject} can't be read")]
-    Unreadable {
-        /// The subject of the request.
-        subject: String,
-    },
+    Unreadable { subject: String },
 }
 
 impl ApiError {

@@ -18,9 +18,7 @@ const RECENT_MAX: usize = 1_024;
 /// What a stream's leader says about the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamInfo {
-    /// The number of the oldest message.
     pub first: u64,
-    /// The number of the newest message.
     pub last: u64,
     /// The newest epoch message: its number, and the epoch if it can be read.
     pub epoch: Option<(u64, Option<Epoch>)>,
@@ -57,19 +55,9 @@ pub enum Start {
         expected: u64,
     },
     /// Read the whole stream.
-    Load {
-        /// The stream's epoch.
-        epoch: Epoch,
-        /// The number of the first message to read.
-        start: u64,
-        /// Messages that may have been replaced.
-        unproven: Option<Unproven>,
-    },
+    Load { epoch: Epoch, start: u64, unproven: Option<Unproven> },
     /// Continue after the last message that was applied.
-    Resume {
-        /// The number of the next message.
-        start: u64,
-    },
+    Resume { start: u64 },
 }
 
 /// A message that the consumer has delivered.
@@ -88,7 +76,6 @@ pub struct Received {
 /// What to do after a message was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Wait for the next message.
     ReadOn,
     /// Ask the leader for the stream's newest number, and pass it to [`Follower::set_end`].
     AskEnd,
@@ -99,13 +86,10 @@ pub enum Next {
 /// Why a consumer is of no use any more. The follower starts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// The consumer's numbers have a gap.
     #[error("a message of the consumer was lost on its way")]
     Lost,
-    /// The stream's numbers have a gap.
     #[error("messages were pushed out of the stream before they were read")]
     PushedOut,
-    /// A message names another epoch.
     #[error("the stream has begun another life")]
     AnotherEpoch,
 }

@@ -11,7 +11,6 @@ use crate::session_id::parse_hex;
 pub struct GatewayId(u64);
 
 impl GatewayId {
-    /// A new random name.
     pub fn random() -> Self {
         Self(rand::rng().random())
     }

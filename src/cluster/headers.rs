@@ -106,9 +106,7 @@ pub fn extra(headers: Option<&HeaderMap>) -> Option<Arc<Extra>> {
 }
 
 fn member(from: WrittenMember<'_>) -> Option<Member> {
-    let text = |text: Option<&RawValue>| text.map(|text| text.get().into());
-    let has_info = from.info.is_some() || from.topic_info.is_some();
-    let info = has_info.then(|| Arc::new(MemberInfo { session: text(from.info), topic: text(from.topic_info) }));
+    let info = MemberInfo::of(from.info.map(RawValue::get), from.topic_info.map(RawValue::get));
     Some(Member { session: from.session.parse().ok()?, user: from.user.map(|user| user.as_ref().into()), info })
 }
 
@@ -139,8 +137,8 @@ mod tests {
     }
 
     fn extra_of(info: &str, user: &str, tag: &str) -> Arc<Extra> {
-        let info = Some(Arc::new(MemberInfo { session: Some(info.into()), topic: None }));
-        let publisher = Some(Member { session: SessionId::from_number(7), user: Some(user.into()), info });
+        let publisher =
+            Some(Member { session: SessionId::from_number(7), user: Some(user.into()), info: MemberInfo::of(Some(info), None) });
         Arc::new(Extra { publisher, tags: vec![("k".into(), tag.into())] })
     }
 

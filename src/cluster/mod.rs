@@ -13,6 +13,8 @@ mod read_back;
 mod reader;
 mod setup;
 mod state;
+#[cfg(test)]
+mod stream_model;
 mod waiters;
 
 use std::io;

@@ -28,9 +28,7 @@ pub struct ReadBack {
 /// A publication that the stream has acknowledged.
 #[derive(Debug)]
 pub struct Stored {
-    /// Answers the publisher.
     pub answer: AnswerSender,
-    /// The position of the message.
     pub position: Position,
     /// When the acknowledgement came.
     pub since: Instant,
@@ -44,7 +42,6 @@ impl Stored {
 }
 
 impl ReadBack {
-    /// The number of publications that wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -43,19 +43,14 @@ const EPOCH_ATTEMPTS_MAX: usize = 20;
 /// What a reader works with.
 #[derive(Clone)]
 pub struct Context {
-    /// The topics.
     pub hub: Arc<Hub>,
-    /// The current configuration.
     pub live: Arc<Live>,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The publisher, which is told how far the stream was read.
     pub publisher: Arc<Publisher>,
-    /// The clock.
     pub clock: Clock,
 }
 
-/// Reads one stream.
 pub struct StreamReader {
     client: Client,
     state: Arc<StreamState>,
@@ -178,7 +173,9 @@ impl StreamReader {
                     }
                     if epoch_seen.elapsed() > epoch_interval && epoch_published.elapsed() > epoch_interval {
                         (epoch_published, epoch_interval) = (Instant::now(), EPOCH_INTERVAL + jitter());
-                        self.publish_epoch_again().await?;
+                        if let Some((epoch, expected)) = self.follower.epoch() {
+                            self.publish_epoch(epoch, expected).await?;
+                        }
                     }
                 }
             }
@@ -235,13 +232,6 @@ impl StreamReader {
             }
         }
         Err(ConsumerLost::NoEpoch)
-    }
-
-    async fn publish_epoch_again(&self) -> Result<(), ConsumerLost> {
-        match self.follower.epoch() {
-            Some((epoch, expected)) => self.publish_epoch(epoch, expected).await,
-            None => Ok(()),
-        }
     }
 
     /// Publishes an epoch message on condition that the newest one has the number `expected`. Without the condition, an

@@ -9,7 +9,6 @@ use crate::config::Stream;
 use crate::metrics::ClusterState;
 use crate::position::Epoch;
 
-/// One stream.
 #[derive(Debug)]
 pub struct StreamState {
     /// Its index among the streams that the gateway follows.
@@ -41,7 +40,6 @@ impl StreamState {
         })
     }
 
-    /// The current state.
     pub fn state(&self) -> ClusterState {
         self.phase.read().state
     }

@@ -58,7 +58,6 @@ impl Waiters {
         }
     }
 
-    /// Whether no publisher waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -106,7 +105,6 @@ pub(super) mod tests {
     }
 
     impl Count {
-        /// How often it was woken.
         pub fn times(&self) -> usize {
             self.0.load(Ordering::Relaxed)
         }
@@ -114,6 +112,10 @@ pub(super) mod tests {
 
     fn publishers(count: usize) -> Vec<Arc<Count>> {
         (0..count).map(|_| Arc::default()).collect()
+    }
+
+    fn times(publishers: &[Arc<Count>]) -> Vec<usize> {
+        publishers.iter().map(|publisher| publisher.times()).collect()
     }
 
     fn waker(publisher: &Arc<Count>) -> Waker {
@@ -131,12 +133,11 @@ pub(super) mod tests {
         publishers.iter().for_each(|publisher| waiters.wait(&waker(publisher)));
         for acknowledged in 1..=1_000 {
             wake(&mut waiters, 1);
-            let times: Vec<_> = publishers.iter().map(|publisher| publisher.times()).collect();
-            assert!(times[..acknowledged].iter().all(|times| *times == 1) && times[acknowledged..].iter().all(|times| *times == 0));
+            assert_eq!(times(&publishers), [vec![1; acknowledged], vec![0; 1_000 - acknowledged]].concat());
             waiters.forget(&waker(&publishers[acknowledged - 1]));
         }
         wake(&mut waiters, 1);
-        assert_eq!(publishers.iter().map(|publisher| publisher.times()).sum::<usize>(), 1_000);
+        assert_eq!(times(&publishers), [1; 1_000]);
     }
 
     /// Room for which a publisher was woken wakes no other publisher, until the first is late or forgotten.
@@ -147,14 +148,14 @@ pub(super) mod tests {
         wake(&mut waiters, 1);
         wake(&mut waiters, 1);
         wake(&mut waiters, 2);
-        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 0, 0, 0]);
+        assert_eq!(times(&publishers), [1, 1, 0, 0, 0]);
         waiters.forget(&waker(&publishers[0]));
         waiters.expire_woken();
         wake(&mut waiters, 2);
-        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 0, 0], "one was forgotten");
+        assert_eq!(times(&publishers), [1, 1, 1, 0, 0], "one was forgotten");
         waiters.expire_woken();
         wake(&mut waiters, 2);
-        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 1, 0], "one is late");
+        assert_eq!(times(&publishers), [1, 1, 1, 1, 0], "one is late");
         waiters.take_all().into_iter().for_each(Waker::wake);
         assert_eq!(publishers[4].times(), 1);
     }
@@ -170,7 +171,7 @@ pub(super) mod tests {
         assert!(waiters.may_publish(&third, 2) && !waiters.may_publish(&first, 0));
         [&third, &first].into_iter().for_each(|waker| waiters.wait(waker));
         wake(&mut waiters, 1);
-        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [2, 0, 0]);
+        assert_eq!(times(&publishers), [2, 0, 0]);
     }
 
     /// A publisher that waits again, because something else has woken it, keeps its place.
@@ -179,6 +180,6 @@ pub(super) mod tests {
         let (publishers, mut waiters) = (publishers(2), Waiters::default());
         [0, 1, 0, 0, 1].into_iter().for_each(|index| waiters.wait(&waker(&publishers[index])));
         wake(&mut waiters, 5);
-        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(times(&publishers), [1, 1]);
     }
 }

@@ -7,8 +7,6 @@
 //! | texts | each 4 and its length | the user and both infos, those that there are |
 //! | tags | 2, and two texts for each | how many, each a key and a value |
 
-use std::sync::Arc;
-
 use super::damage::Damage;
 use super::fields::{Fields, put_long_text};
 use crate::hub::Extra;
@@ -48,10 +46,8 @@ pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Extra, Damage> {
     }
     let session = if parts & PUBLISHER > 0 { Some(SessionId::from_number(fields.u64()?)) } else { None };
     let mut text = |part| -> Result<Option<&str>, Damage> { if parts & part > 0 { fields.long_text().map(Some) } else { Ok(None) } };
-    let (user, of_session, of_topic) = (text(USER)?, text(SESSION_INFO)?, text(TOPIC_INFO)?);
-    let info = MemberInfo { session: of_session.map(Into::into), topic: of_topic.map(Into::into) };
-    let info = (info != MemberInfo::default()).then(|| Arc::new(info));
-    let publisher = session.map(|session| Member { session, user: user.map(Into::into), info });
+    let (user, info) = (text(USER)?.map(Into::into), MemberInfo::of(text(SESSION_INFO)?, text(TOPIC_INFO)?));
+    let publisher = session.map(|session| Member { session, user, info });
     let mut tags = Vec::new();
     for _ in 0..fields.u16()? {
         tags.push((fields.long_text()?.into(), fields.long_text()?.into()));

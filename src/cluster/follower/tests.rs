@@ -1,75 +1,11 @@
 //! The follower against a model of a stream that removes old messages, loses its newest messages, is emptied and gets
 //! new epochs.
 
-use std::ops::RangeInclusive;
-
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-
-/// A stream's messages. Contents are unique, so that a number with two contents is noticed.
-struct Stream {
-    kept: Vec<Stored>,
-    last: u64,
-    next_content: u64,
-}
-
-#[derive(Clone, Copy)]
-struct Stored {
-    sequence: u64,
-    epoch: Option<Epoch>,
-    content: u64,
-}
-
-impl Stream {
-    fn append(&mut self, epoch: Option<Epoch>) {
-        self.last += 1;
-        self.next_content += 1;
-        self.kept.push(Stored { sequence: self.last, epoch, content: self.next_content });
-    }
-
-    fn epoch(&self) -> Option<(u64, Option<Epoch>)> {
-        self.kept.iter().rev().find(|kept| kept.epoch.is_some()).map(|kept| (kept.sequence, kept.epoch))
-    }
-
-    fn info(&self, known: Option<RangeInclusive<u64>>) -> StreamInfo {
-        let first = self.kept.first().map_or(self.last + 1, |kept| kept.sequence);
-        let is_known = |stored: &&Stored| known.as_ref().is_some_and(|known| known.contains(&stored.sequence));
-        let kept = self.kept.iter().rev().find(is_known);
-        let kept = kept.map(|stored| StoredMessage { sequence: stored.sequence, stored_at: stored.content });
-        StreamInfo { first, last: self.last, epoch: self.epoch(), recognized: kept }
-    }
-
-    /// Loses any number of the newest messages.
-    fn lose_end(&mut self, rng: &mut StdRng) {
-        self.kept.truncate(rng.random_range(0..=self.kept.len()));
-        self.last = self.kept.last().map_or(0, |kept| kept.sequence);
-    }
-
-    /// A conditional write, refused if another epoch message came before.
-    fn name_epoch(&mut self, epoch: Epoch, expected: u64) {
-        if self.epoch().map_or(0, |(sequence, _)| sequence) == expected {
-            self.append(Some(epoch));
-        }
-    }
-}
-
-/// A consumer, which sends the stream's messages from a number on.
-struct Consumer {
-    next: u64,
-    sent: u64,
-}
-
-impl Consumer {
-    fn send(&mut self, stream: &Stream) -> Option<(Received, u64)> {
-        let kept = stream.kept.iter().find(|kept| kept.sequence >= self.next)?;
-        self.next = kept.sequence + 1;
-        self.sent += 1;
-        let (sequence, consumer_sequence, stored_at) = (kept.sequence, self.sent, kept.content);
-        Some((Received { sequence, consumer_sequence, stored_at, epoch: kept.epoch.map(Some) }, kept.content))
-    }
-}
+use crate::cluster::stream_model::{Consumer, StreamModel};
 
 /// The contents that one follower has received, by epoch and number. Those of an unfinished load are seen by nobody.
 #[derive(Default)]
@@ -79,18 +15,18 @@ struct Taken {
 }
 
 /// PROTOCOL 13: in one epoch a number has one content, and a live follower misses no number, for any changes of the
-/// stream.
+/// stream, also of one that removes no old messages.
 #[test]
 fn each_number_of_an_epoch_has_one_content_and_none_is_missed() {
-    for seed in 0..400 {
+    for (seed, removes_old) in (0..400).flat_map(|seed| [(seed, true), (seed, false)]) {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut stream = Stream { kept: Vec::new(), last: 0, next_content: 0 };
+        let mut stream = StreamModel::new(usize::MAX);
         let mut followers: Vec<(Follower, Taken)> = (0..2).map(|_| Default::default()).collect();
         for _ in 0..40 {
             let index = rng.random_range(0..2);
             let (follower, taken) = &mut followers[index];
             let steps = rng.random_range(0..60);
-            follow(follower, taken, &mut stream, &mut rng, steps, true);
+            follow(follower, taken, &mut stream, &mut rng, steps, removes_old);
             let change = rng.random_range(0..10);
             match change {
                 0 => {
@@ -98,14 +34,14 @@ fn each_number_of_an_epoch_has_one_content_and_none_is_missed() {
                     stream.kept.clear();
                     stream.last = 0;
                 }
-                1 | 2 => stream.lose_end(&mut rng),
-                3 | 4 => drop(stream.kept.drain(..stream.kept.len() / 2)),
-                _ => (0..rng.random_range(0..20)).for_each(|_| stream.append(None)),
+                1 | 2 => stream.lose_end(rng.random_range(stream.first() - 1..=stream.last)),
+                3 | 4 if removes_old => drop(stream.kept.drain(..stream.kept.len() / 2)),
+                _ => (0..rng.random_range(0..20)).for_each(|_| stream.append(Ok(0))),
             }
             // A stream loses messages with its leader: every consumer ends, and each follower asks before there is
             // another message.
             if change <= 2 {
-                followers.iter_mut().for_each(|(follower, taken)| follow(follower, taken, &mut stream, &mut rng, 0, true));
+                followers.iter_mut().for_each(|(follower, taken)| follow(follower, taken, &mut stream, &mut rng, 0, removes_old));
             }
         }
         let (first, second) = (&followers[0].1.contents, &followers[1].1.contents);
@@ -117,21 +53,15 @@ fn each_number_of_an_epoch_has_one_content_and_none_is_missed() {
 
 /// Follows the stream with one consumer for some steps, as `StreamReader` does. `removes_old`: the stream removes old
 /// messages meanwhile.
-fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize, removes_old: bool) {
-    let start = loop {
-        match follower.start(stream.info(follower.recognizable())) {
-            Start::NameEpoch { expected } => stream.name_epoch(Epoch::random(), expected),
-            Start::Load { start, .. } => {
-                taken.loading.clear();
-                break start;
-            }
-            Start::Resume { start } => break start,
-        }
-    };
-    let mut consumer = Consumer { next: start, sent: 0 };
+fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut StreamModel, rng: &mut StdRng, steps: usize, removes_old: bool) {
+    let (Start::Load { start: next, .. } | Start::Resume { start: next }) = stream.start(follower) else { unreachable!() };
+    if follower.load.is_some() {
+        taken.loading.clear();
+    }
+    let mut consumer = Consumer { next, sent: 0 };
     for _ in 0..steps {
         if rng.random_ratio(1, 4) {
-            stream.append(None);
+            stream.append(Ok(0));
         }
         if rng.random_ratio(1, 8)
             && let Some((epoch, expected)) = follower.epoch()
@@ -141,12 +71,12 @@ fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: 
         if removes_old && rng.random_ratio(1, 20) {
             stream.kept.drain(..stream.kept.len() / 3);
         }
-        let Some((received, content)) = consumer.send(stream) else { continue };
+        let Some((received, stored)) = consumer.send(stream) else { continue };
         let (cursor, loading) = (follower.cursor(), follower.load.is_some());
         let Ok(mut next) = follower.receive(received) else { return };
         assert!(loading || received.sequence == cursor + 1, "live, {} came after {cursor}", received.sequence);
         let (epoch, _) = follower.epoch().expect("an epoch is known");
-        taken.loading.push(((epoch, received.sequence), content));
+        taken.loading.push(((epoch, received.sequence), stored.content));
         if next == Next::AskEnd {
             next = follower.set_end(stream.last);
         }
@@ -253,22 +183,4 @@ fn a_removed_end_is_recognized_by_the_newest_known_message() {
     assert_eq!(begin(Some((7, 7))), load(7));
     assert_eq!(begin(Some((7, 70))), Start::NameEpoch { expected: 9 });
     assert_eq!(begin(None), load(0));
-}
-
-/// The same for a stream that removes no old messages: a follower never receives a number twice in an epoch.
-#[test]
-fn a_number_is_received_once_in_an_epoch() {
-    for seed in 0..400 {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let mut stream = Stream { kept: Vec::new(), last: 0, next_content: 0 };
-        let (mut follower, mut taken) = (Follower::default(), Taken::default());
-        for _ in 0..40 {
-            let steps = rng.random_range(0..60);
-            follow(&mut follower, &mut taken, &mut stream, &mut rng, steps, false);
-            if rng.random_ratio(1, 3) {
-                stream.lose_end(&mut rng);
-            }
-            (0..rng.random_range(0..20)).for_each(|_| stream.append(None));
-        }
-    }
 }

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::follower::{Follower, Next, Received, Start, StoredMessage, StreamInfo};
+use super::super::follower::{Follower, Next, Start};
+use super::super::stream_model::{Consumer, Stored, StreamModel};
 use super::*;
 use crate::config::{Config, Rule, Rules};
 use crate::hub::{PayloadKind, ReplayRequest};
@@ -17,87 +18,20 @@ use crate::topic_name::Pattern;
 const HISTORY: usize = 3;
 const TOPICS: [&str; 4] = ["t.a", "t.b", "t.c", "t.d"];
 
-/// A message of a topic, or an epoch message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stored {
-    sequence: u64,
-    topic: Result<usize, Epoch>,
-    /// No other message has it, so that a number with two contents is noticed.
-    content: u64,
-}
-
-struct Stream {
-    kept: Vec<Stored>,
-    /// The same with the messages that were cut, without those that were lost.
-    ever: Vec<Stored>,
-    last: u64,
-    contents: u64,
-    /// The number of messages that are kept of a topic.
-    retain: usize,
-}
-
-impl Stream {
-    fn append(&mut self, topic: Result<usize, Epoch>) {
-        self.last += 1;
-        self.contents += 1;
-        let stored = Stored { sequence: self.last, topic, content: self.contents };
-        self.kept.push(stored);
-        self.ever.push(stored);
-        let of_subject = |other: &Stored| other.topic.ok() == topic.ok();
-        if self.kept.iter().filter(|other| of_subject(other)).count() > self.retain {
-            let oldest = self.kept.iter().position(of_subject);
-            oldest.into_iter().for_each(|oldest| _ = self.kept.remove(oldest));
+/// Changes the stream while the gateway has no consumer.
+fn change(stream: &mut StreamModel, rng: &mut StdRng) {
+    for _ in 0..rng.random_range(0..4) {
+        match rng.random_range(0..8) {
+            0 => stream.lose_end(stream.last.saturating_sub(rng.random_range(1..6))),
+            1 => stream.retain += rng.random_range(0..4),
+            _ => {}
         }
-    }
-
-    /// The stream loses its messages after `last`.
-    fn lose_end(&mut self, last: u64) {
-        self.kept.retain(|stored| stored.sequence <= last);
-        self.ever.retain(|stored| stored.sequence <= last);
-        self.last = last;
-    }
-
-    fn epoch(&self) -> Option<(u64, Epoch)> {
-        self.kept.iter().rev().find_map(|stored| Some((stored.sequence, stored.topic.err()?)))
-    }
-
-    fn name_epoch(&mut self, epoch: Epoch, expected: u64) {
-        if self.epoch().map_or(0, |(sequence, _)| sequence) == expected {
-            self.append(Err(epoch));
-        }
-    }
-
-    fn first(&self) -> u64 {
-        self.kept.first().map_or(self.last + 1, |stored| stored.sequence)
-    }
-
-    fn info(&self, follower: &Follower) -> StreamInfo {
-        let known = follower.recognizable();
-        let kept = self.kept.iter().rev().find(|stored| known.as_ref().is_some_and(|known| known.contains(&stored.sequence)));
-        let kept = kept.map(|stored| StoredMessage { sequence: stored.sequence, stored_at: stored.content });
-        StreamInfo {
-            first: self.first(),
-            last: self.last,
-            epoch: self.epoch().map(|(sequence, epoch)| (sequence, Some(epoch))),
-            recognized: kept,
-        }
-    }
-
-    /// Changes the stream while the gateway has no consumer.
-    fn change(&mut self, rng: &mut StdRng) {
-        for _ in 0..rng.random_range(0..4) {
-            match rng.random_range(0..8) {
-                0 => self.lose_end(self.last.saturating_sub(rng.random_range(1..6))),
-                1 => self.retain += rng.random_range(0..4),
-                _ => {}
-            }
-            let hot = rng.random_range(0..TOPICS.len());
-            for _ in 0..rng.random_range(0..12) {
-                match (rng.random_range(0..6), self.epoch()) {
-                    (0, Some((_, epoch))) => self.append(Err(epoch)), // another gateway names it again
-                    (1, _) => self.append(Ok(rng.random_range(0..TOPICS.len()))),
-                    _ => self.append(Ok(hot)),
-                }
+        let hot = rng.random_range(0..TOPICS.len());
+        for _ in 0..rng.random_range(0..12) {
+            match (rng.random_range(0..6), stream.epoch()) {
+                (0, Some((_, epoch))) => stream.append(Err(epoch)), // another gateway names it again
+                (1, _) => stream.append(Ok(rng.random_range(0..TOPICS.len()))),
+                _ => stream.append(Ok(hot)),
             }
         }
     }
@@ -132,22 +66,20 @@ impl Gateway {
     }
 
     /// Follows the stream for some steps, as `StreamReader` does.
-    fn follow(&mut self, stream: &mut Stream, rng: &mut StdRng) {
+    fn follow(&mut self, stream: &mut StreamModel, rng: &mut StdRng) {
         if stream.retain <= HISTORY {
             return; // the gateway refuses it
         }
         let retain = stream.retain as u64;
-        let (start, mut loading) = loop {
-            match self.follower.start(stream.info(&self.follower)) {
-                Start::NameEpoch { expected } => stream.name_epoch(Epoch::random(), expected),
-                Start::Load { epoch, start, unproven } => break (start, Some(Loading::new(epoch, start, unproven))),
-                Start::Resume { start } => break (start, None),
-            }
+        let (next, mut loading) = match stream.start(&mut self.follower) {
+            Start::Load { epoch, start, unproven } => (start, Some(Loading::new(epoch, start, unproven))),
+            Start::Resume { start } => (start, None),
+            Start::NameEpoch { .. } => unreachable!(),
         };
         if loading.is_none() {
             self.become_live(stream);
         }
-        let (mut next, mut sent) = (start, 0);
+        let mut consumer = Consumer { next, sent: 0 };
         for _ in 0..rng.random_range(1..80) {
             match rng.random_range(0..12) {
                 0..4 => stream.append(Ok(rng.random_range(0..TOPICS.len()))),
@@ -155,10 +87,7 @@ impl Gateway {
                 5 => self.follower.epoch().into_iter().for_each(|(epoch, expected)| stream.name_epoch(epoch, expected)),
                 _ => {}
             }
-            let Some(&stored) = stream.kept.iter().find(|stored| stored.sequence >= next) else { continue };
-            (next, sent) = (stored.sequence + 1, sent + 1);
-            let epoch = stored.topic.err().map(Some);
-            let received = Received { sequence: stored.sequence, consumer_sequence: sent, stored_at: stored.content, epoch };
+            let Some((received, stored)) = consumer.send(stream) else { continue };
             let Ok(mut then) = self.follower.receive(received) else { break };
             self.take(stored, loading.as_mut());
             if then == Next::AskEnd {
@@ -212,7 +141,7 @@ impl Gateway {
     }
 
     /// The gateway is live again. Sessions reconnect with the positions that they had before.
-    fn become_live(&mut self, stream: &Stream) {
+    fn become_live(&mut self, stream: &StreamModel) {
         for (topic, epoch, offset) in std::mem::take(&mut self.positions) {
             let position = Position { epoch, offset };
             let recovered = recovered(self.log(topic), epoch, offset.0);
@@ -260,10 +189,9 @@ fn a_recovered_position_misses_no_message() {
     let mut asked = [0; 2];
     for seed in 0..300 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let retain = rng.random_range(1..12);
-        let (mut stream, mut gateway) = (Stream { kept: Vec::new(), ever: Vec::new(), last: 0, contents: 0, retain }, Gateway::new());
+        let (mut stream, mut gateway) = (StreamModel::new(rng.random_range(1..12)), Gateway::new());
         for _ in 0..12 {
-            stream.change(&mut rng);
+            change(&mut stream, &mut rng);
             gateway.follow(&mut stream, &mut rng);
         }
         asked = [asked[0] + gateway.asked[0], asked[1] + gateway.asked[1]];

@@ -50,11 +50,8 @@ pub struct Presence {
 
 /// What [`Presence::run`] works with.
 pub struct Context {
-    /// The topics.
     pub hub: Arc<Hub>,
-    /// The current configuration.
     pub live: Arc<Live>,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The topics that have the members of all gateways.
     pub patterns: Vec<Pattern>,
@@ -63,10 +60,8 @@ pub struct Context {
 /// Why presence is not exchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum PresenceError {
-    /// The connection takes no subscription.
     #[error(transparent)]
     Subscribe(#[from] async_nats::SubscribeError),
-    /// The subscriptions of the connection ended.
     #[error("the connection has ended")]
     Ended,
 }

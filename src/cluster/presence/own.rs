@@ -10,7 +10,6 @@ use crate::hub::PresenceChange;
 
 /// The most bytes of queued changes. Beyond it the queue is emptied: the other gateways notice a gap, and ask for all members.
 const QUEUED_BYTES_MAX: usize = 16 << 20;
-/// The most members of one page.
 const PAGE_MEMBERS_MAX: usize = 4_096;
 
 /// The members of this gateway, and their queued changes.
@@ -23,7 +22,6 @@ pub struct OwnMembers {
     /// The newest changes, which were not announced yet.
     queued: VecDeque<Arc<PresenceChange>>,
     queued_bytes: usize,
-    /// Whether the connection is up.
     connected: bool,
 }
 

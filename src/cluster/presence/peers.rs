@@ -41,11 +41,8 @@ pub enum Action {
 /// How much is kept of the other gateways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// The number of gateways.
     pub peers: usize,
-    /// The number of members.
     pub members: usize,
-    /// The bytes that the members take.
     pub bytes: usize,
 }
 

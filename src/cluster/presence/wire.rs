@@ -178,9 +178,7 @@ fn read_changes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Pr
 }
 
 fn read_change(JsonChange { topic, session, user, session_info, topic_info, left }: JsonChange<'_>) -> PresenceChange {
-    let text = |text: Option<&RawValue>| text.map(|text| text.get().into());
-    let has_info = session_info.is_some() || topic_info.is_some();
-    let info = has_info.then(|| Arc::new(MemberInfo { session: text(session_info), topic: text(topic_info) }));
+    let info = MemberInfo::of(session_info.map(RawValue::get), topic_info.map(RawValue::get));
     PresenceChange { topic, member: Member { session, user: user.as_deref().map(Into::into), info }, joined: !left }
 }
 
@@ -189,8 +187,7 @@ mod tests {
     use super::*;
 
     fn change(session: u64, user: Option<&str>, info: Option<&str>, joined: bool) -> Arc<PresenceChange> {
-        let info = info.map(|info| Arc::new(MemberInfo { session: Some(info.into()), topic: None }));
-        let member = Member { session: SessionId::from_number(session), user: user.map(Into::into), info };
+        let member = Member { session: SessionId::from_number(session), user: user.map(Into::into), info: MemberInfo::of(info, None) };
         Arc::new(PresenceChange { topic: TopicName::parse("chat.群").unwrap(), member, joined })
     }
 

@@ -104,8 +104,7 @@ fn other_bytes_are_unreadable() {
 }
 
 fn member(client: u64, user: Option<&str>, info: Option<&str>) -> Member {
-    let info = info.map(|info| Arc::new(MemberInfo { session: Some(info.into()), topic: None }));
-    Member { session: SessionId::from_number(client), user: user.map(Into::into), info }
+    Member { session: SessionId::from_number(client), user: user.map(Into::into), info: MemberInfo::of(info, None) }
 }
 
 fn message(channel: &str, payload: &[u8], kind: PayloadKind, offset: u64, extra: Option<Extra>) -> Message {

@@ -16,8 +16,7 @@ fn extra() -> impl Strategy<Value = Option<Arc<Extra>>> {
     prop::option::of((publisher, tags)).prop_map(|extra| {
         let (publisher, tags) = extra?;
         let publisher = publisher.map(|(session, user, of_session, of_topic)| {
-            let info = MemberInfo { session: of_session.map(Into::into), topic: of_topic.map(Into::into) };
-            let info = (info != MemberInfo::default()).then(|| Arc::new(info));
+            let info = MemberInfo::of(of_session.as_deref(), of_topic.as_deref());
             Member { session: SessionId::from_number(session), user: user.map(Into::into), info }
         });
         let tags = tags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
