@@ -1,7 +1,8 @@
 //! Places under two limits: one for all holders together, and one for those of each address.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+
+use foldhash::HashMap;
 
 /// The places that are taken.
 #[derive(Debug, Default)]
