@@ -128,7 +128,7 @@ fn a_tick_leaves_the_rest_to_the_next() {
     assert_eq!(done, "bacbdc", "sessions with a rest go behind those that had no turn yet, and have every second tick");
 }
 
-/// A session alone goes on for as long as a tick may read. Sessions that wait for each other have short turns.
+/// A session alone is read for as long as a tick may read. Sessions that wait for each other have short turns.
 #[test]
 fn the_time_of_a_tick_is_shared() {
     let mut shard = SlowShard::new();
