@@ -254,7 +254,7 @@ impl Outlet for Inbox {
 
 fn cost(item: &Item) -> usize {
     match item {
-        Item::Message(message) => message.payload().len() + MESSAGE_OVERHEAD_BYTES,
+        Item::Message(message) => message.bytes() + MESSAGE_OVERHEAD_BYTES,
         Item::Presence(change) => change.bytes(),
         Item::LogReplaced(topic, _) => topic.as_str().len() + MESSAGE_OVERHEAD_BYTES,
         Item::Control(_) => CONTROL_BYTES,
@@ -264,6 +264,7 @@ fn cost(item: &Item) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::{About, Extra, PayloadKind};
     use crate::position::{Epoch, Offset};
 
     /// All items in an inbox count against its bound until the shard takes them. HTTP requests are refused past a
@@ -285,6 +286,19 @@ mod tests {
         assert!(!inbox.takes_requests());
         inbox.take(&mut VecDeque::new(), 1, usize::MAX, Moment::default());
         assert!(inbox.takes_requests());
+    }
+
+    /// The metadata of a message counts against the bound. (Its tags took memory that nothing counted.)
+    #[test]
+    fn metadata_counts_against_the_bound() {
+        let tags = vec![("key".into(), "a".repeat(1_000).into())];
+        let extra = Some(Arc::new(Extra { publisher: None, tags }));
+        let position = Position { epoch: Epoch::random(), offset: Offset(1) };
+        let inbox = Inbox::new(1_000);
+        for (extra, has_room) in [(None, true), (extra, false)] {
+            inbox.offer(&Message::new(About { extra, ..About::of_test("chat.a", position, PayloadKind::Json) }, b"1"), Waker::noop());
+            assert_eq!(inbox.has_room(Waker::noop()), has_room);
+        }
     }
 
     /// A called publisher that waits for another inbox instead leaves its place to the next one. The shard, which

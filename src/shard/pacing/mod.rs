@@ -257,7 +257,7 @@ impl Pacing {
         self.paced.iter().map(|(&slot, topics)| (slot, topics.interval_bytes()))
     }
 
-    /// The bytes of payloads that are held for the session in `slot`.
+    /// The bytes of the messages that are held for the session in `slot`.
     pub fn bytes(&self, slot: u32) -> usize {
         self.paced.get(&slot).map_or(0, PacedTopics::bytes)
     }
@@ -288,5 +288,5 @@ impl Pacing {
 /// Books that a message is held (`change` is 1) or no longer held (-1). It counts as in the outbox.
 fn book(message: &Message, change: i64, tally: &mut Tally) {
     tally.queued(message.rule.id, change);
-    tally.add(Gauge::OutboxBytes, change * message.payload().len() as i64);
+    tally.add(Gauge::OutboxBytes, change * message.bytes() as i64);
 }

@@ -70,7 +70,7 @@ impl PacedTopics {
             return Decision::Now(due);
         };
         let older = paced.held.replace(message.clone());
-        self.bytes = self.bytes + message.payload().len() - bytes(older.as_ref());
+        self.bytes = self.bytes + message.bytes() - bytes(older.as_ref());
         Decision::Held(older)
     }
 
@@ -101,7 +101,7 @@ impl PacedTopics {
             self.remove(topic);
             return None;
         };
-        self.bytes -= message.payload().len();
+        self.bytes -= message.bytes();
         let next = self.intervals.of(topic).map(|interval| now + interval);
         match next {
             Some(next) => paced.due = next,
@@ -148,7 +148,7 @@ impl PacedTopics {
                 adapted.moved.push((topic.clone(), paced.due));
             }
         }
-        self.bytes -= adapted.released.iter().map(|message| message.payload().len()).sum::<usize>();
+        self.bytes -= adapted.released.iter().map(|message| message.bytes()).sum::<usize>();
         adapted
     }
 
@@ -163,7 +163,7 @@ impl PacedTopics {
     /// Ends the pacing of `topic`. Returns the held message.
     pub fn end(&mut self, topic: &TopicName) -> Option<Message> {
         let held = self.remove(topic)?.held?;
-        self.bytes -= held.payload().len();
+        self.bytes -= held.bytes();
         Some(held)
     }
 
@@ -199,7 +199,7 @@ impl PacedTopics {
         let mut left = self.bytes;
         oldest.retain(|message| {
             let goes = left > bytes_max;
-            left -= if goes { message.payload().len() } else { 0 };
+            left -= if goes { message.bytes() } else { 0 };
             goes
         });
         for message in &oldest {
@@ -233,5 +233,5 @@ impl PacedTopics {
 }
 
 fn bytes(held: Option<&Message>) -> usize {
-    held.map_or(0, |message| message.payload().len())
+    held.map_or(0, |message| message.bytes())
 }

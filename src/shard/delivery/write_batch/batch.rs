@@ -365,5 +365,5 @@ impl WriteBatch {
 }
 
 fn cost(message: &Message) -> usize {
-    message.payload().len() + MESSAGE_OVERHEAD_BYTES
+    message.bytes() + MESSAGE_OVERHEAD_BYTES
 }
