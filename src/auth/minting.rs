@@ -20,22 +20,16 @@ pub enum SigningKey<'a> {
 
 /// Why no token was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum MintError {
-    /// An empty secret.
     #[error("the secret is empty; give 32 random bytes or more")]
     EmptySecret,
-    /// The PEM text is not of a private key.
     #[error("the key is {0}; a private key in PEM is needed, as `openssl genpkey -algorithm ed25519` makes it")]
     NotPrivateKey(&'static str),
-    /// The private key has another type or curve, or is damaged.
     #[error("the private key can't sign; RSA, EC on P-256 and Ed25519 can")]
     Unusable,
-    /// The token is longer than the gateway accepts.
     #[error("the token would have {bytes} bytes, the most is {CREDENTIAL_BYTES_MAX}; give fewer patterns")]
-    TooLong {
-        /// The length of the token.
-        bytes: usize,
-    },
+    TooLong { bytes: usize },
 }
 
 #[derive(Serialize)]

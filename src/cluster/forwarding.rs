@@ -29,11 +29,10 @@ pub enum Forwarded {
 
 /// Why it is unknown what became of a forwarded frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum ForwardError {
-    /// The frame is longer than a NATS message may be.
     #[error("a command for a session of another gateway has at most {0} bytes")]
     TooLong(usize),
-    /// The other gateway has not answered.
     #[error("the session's gateway can't be reached now")]
     Unanswered,
 }

@@ -55,27 +55,16 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the gateway can't join the cluster.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum ClusterError {
-    /// The file of `cluster.credentials` can't be read.
     #[error("cluster.credentials can't be read: {0}")]
     Credentials(#[source] io::Error),
-    /// No connection to the servers could be made.
     #[error("can't connect to {urls}: {source}; are these the NATS servers of cluster.urls, and is the login right?")]
-    Connect {
-        /// The addresses of the servers.
-        urls: String,
-        /// The reason.
-        source: async_nats::ConnectError,
-    },
-    /// The gateway can't work with the servers or their streams.
+    Connect { urls: String, source: async_nats::ConnectError },
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The servers did not answer in time.
     #[error("{urls} did not answer within {START_TIMEOUT:?}")]
-    Timeout {
-        /// The addresses of the servers.
-        urls: String,
-    },
+    Timeout { urls: String },
 }
 
 /// Checks what the gateway needs of the servers: their version, their limits, their streams. Missing streams are made.

@@ -19,54 +19,23 @@ const OVERLAPS: u64 = 10_065;
 
 /// Why the gateway can't work on the servers as they are.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum SetupError {
-    /// The server's version is too old.
     #[error(
         "the NATS server {name} has version {version}, whose replicas may number the same messages differently after a failure; \
          update all servers to 2.10.26 or newer, best to 2.12"
     )]
-    OldServer {
-        /// The server's name.
-        name: String,
-        /// The server's version.
-        version: String,
-    },
-    /// The servers take only shorter messages than the gateway.
+    OldServer { name: String, version: String },
     #[error("the NATS server takes messages of {most} bytes at most; raise its max_payload to {needed}, or lower limits.message_bytes")]
-    SmallPayload {
-        /// The longest message of the server.
-        most: usize,
-        /// The longest message of the gateway.
-        needed: usize,
-    },
-    /// Another stream has some of the stream's topics.
+    SmallPayload { most: usize, needed: usize },
     #[error(
         "stream {name} can't be made: a stream at the servers has some of {pattern} already ({description}); delete that one, or take its name"
     )]
-    Overlaps {
-        /// The name of the stream.
-        name: String,
-        /// The pattern of its topics.
-        pattern: String,
-        /// The description that NATS gives.
-        description: String,
-    },
-    /// The stream exists with settings that the gateway can't work with.
+    Overlaps { name: String, pattern: String, description: String },
     #[error("stream {name} at the servers has {key} = {value}; it needs {needed}: change it with the nats tool, or delete the stream")]
-    OtherStream {
-        /// The name of the stream.
-        name: String,
-        /// The setting.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// The value that the gateway needs.
-        needed: String,
-    },
-    /// The connection is not up yet.
+    OtherStream { name: String, key: &'static str, value: String, needed: String },
     #[error("there is no connection to the servers")]
     NotConnected,
-    /// A request failed.
     #[error(transparent)]
     Api(#[from] ApiError),
 }

@@ -5,14 +5,12 @@ use crate::metrics::LimitKey;
 
 /// Why a message was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum PublishError {
-    /// The topic could not be made.
     #[error(transparent)]
     NotMade(#[from] NotMade),
-    /// The message's metadata and payload are larger than its stream accepts.
     #[error("the message's tags and payload together are larger than its stream accepts")]
     ExtraTooLong,
-    /// The topic's stream does not accept messages now.
     #[error("the cluster can't take messages now: {0}; this message may or may not have been stored")]
     Unavailable(&'static str),
 }
@@ -30,11 +28,10 @@ impl PublishError {
 
 /// Why a topic was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum NotMade {
-    /// `limits.topics` topics live, and each has a subscriber.
     #[error("there are as many topics as limits.topics allows, and each has a subscriber")]
     TopicsFull,
-    /// `limits.topics_per_address` topics of this payer live.
     #[error("this address or credential has as many living topics as limits.topics_per_address allows")]
     TopicsOfPayerFull,
 }
@@ -51,11 +48,10 @@ impl NotMade {
 
 /// A service that the topic's rule has turned off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum Disabled {
-    /// `history = 0`.
     #[error("this topic keeps no history; its rule has `history = 0`")]
     History,
-    /// `presence = false`.
     #[error("this topic has no presence; its rule has `presence = false`")]
     Presence,
 }

@@ -8,41 +8,27 @@ use crate::store::FolderError;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum StartError {
-    /// The NATS servers of `[cluster]` are not usable.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The address can't be bound.
     #[error("can't listen on {address} ({key}): {}", remedy(.address, .cause))]
     Listen {
-        /// The key of the configuration.
         key: &'static str,
-        /// The address.
         address: ListenAddress,
         /// The cause, whose remedy is in the text.
         cause: io::Error,
     },
-    /// The supervisor passed no socket of this name.
     #[error("no socket was passed on for {address} ({key}); start the gateway by a socket unit, with FileDescriptorName= for a name")]
-    NotPassed {
-        /// The key of the configuration.
-        key: &'static str,
-        /// The address.
-        address: ListenAddress,
-    },
-    /// The listening socket can't be registered with the runtime.
+    NotPassed { key: &'static str, address: ListenAddress },
     #[error("connections can't be waited for")]
     Accept(#[source] io::Error),
-    /// A certificate or a key can't be used.
     #[error(transparent)]
     Config(#[from] config::Problem),
-    /// A feed can't be started.
     #[error("{}", joined(.0))]
     Feeds(Vec<config::Problem>),
-    /// The threads of the shards can't be started.
     #[error("the shards' threads could not be started")]
     Shards(#[source] io::Error),
-    /// The folder of `[store]` is not usable.
     #[error(transparent)]
     Store(#[from] FolderError),
 }

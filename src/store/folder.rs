@@ -33,21 +33,12 @@ pub struct Folder {
 
 /// Why a folder is not usable.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum FolderError {
-    /// The folder can't be made, or is not writable.
     #[error("store.dir = {path:?} can't be used ({reason}); name a folder that this user may write to")]
-    Unusable {
-        /// The folder.
-        path: PathBuf,
-        /// The cause.
-        reason: io::Error,
-    },
-    /// Another process has locked the folder.
+    Unusable { path: PathBuf, reason: io::Error },
     #[error("store.dir = {path:?} is used by another gateway; give each a folder of its own")]
-    Taken {
-        /// The folder.
-        path: PathBuf,
-    },
+    Taken { path: PathBuf },
 }
 
 impl Folder {

@@ -8,14 +8,10 @@ const UNITS: [(&str, u128); 6] =
 
 /// Why a text is not a duration. The message has what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum DurationError {
-    /// A number without a unit.
     #[error("has no unit; write \"{number}s\" for seconds (units: us, ms, s, m, h, d)")]
-    NoUnit {
-        /// The number as written.
-        number: String,
-    },
-    /// Not a number with a unit.
+    NoUnit { number: String },
     #[error("is not a duration; write a number with one of the units us, ms, s, m, h, d, as in \"10s\"")]
     Malformed,
 }

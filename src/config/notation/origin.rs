@@ -16,18 +16,14 @@ pub struct Origin {
 
 /// Why a text is not an origin. The message has what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum OriginError {
-    /// Not a scheme, a host and an optional port.
     #[error(
         "is not an origin; write scheme, host and perhaps a port, without a path, as in \"https://example.com\" or \"http://localhost:*\""
     )]
     Malformed,
-    /// An origin with a slash at its end, as address bars show it.
     #[error("ends in a slash, which no Origin header has; write \"{right}\"")]
-    Slash {
-        /// The origin without the slash.
-        right: String,
-    },
+    Slash { right: String },
 }
 
 impl Origin {

@@ -26,14 +26,12 @@ pub struct ProxyHeader {
 
 /// Why bytes are not a PROXY header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each error says what it is")]
 pub enum ProxyHeaderError {
-    /// The first bytes match neither version.
     #[error("no PROXY header came first")]
     Absent,
-    /// The header is longer than `PROXY_HEADER_BYTES_MAX`, or than version 1 allows.
     #[error("the PROXY header is too long")]
     TooLong,
-    /// The header violates its version's syntax.
     #[error("the PROXY header is malformed")]
     Malformed,
 }

@@ -12,16 +12,13 @@ use crate::topic_name::{Pattern, TopicNameError};
 /// Why a query is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// The decoded bytes are not UTF-8.
     #[error("{name} is not UTF-8 once its percent signs are decoded")]
     NotUtf8 {
         /// The parameter, or the part of the path.
         name: &'static str,
     },
-    /// The value does not fit the parameter.
     #[error("{name} is not {right}")]
     Value {
-        /// The parameter.
         name: &'static str,
         /// The values that fit.
         right: &'static str,
