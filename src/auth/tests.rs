@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{GrantLists, KeyMaterial, Problem, TokenKey};
-use crate::topic_name::{Pattern, Scope, TopicName};
+use crate::topic_name::Scope;
+use crate::topic_name::tests::{name as topic, pattern};
 
 const NOW: u64 = 1_732_233_600;
 const SECRET: &str = "a secret of more than thirty-two bytes";
@@ -82,14 +83,6 @@ fn with_claims(claims: &str) -> String {
 
 fn good_claims() -> Value {
     json!({"sub": "ann", "exp": NOW + 60, "subscribe": ["chat.>"], "publish": ["chat.lobby"]})
-}
-
-fn topic(text: &str) -> TopicName {
-    TopicName::parse(text).unwrap()
-}
-
-fn pattern(text: &str) -> Pattern {
-    Pattern::parse(text).unwrap()
 }
 
 /// The Ed25519 test key as a JWK: the last 32 bytes of its DER are the key.

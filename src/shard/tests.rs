@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::hub::{About, Message, PayloadKind};
 use crate::position::{Epoch, Offset, Position};
-use crate::topic_name::{Pattern, TopicName};
+pub use crate::topic_name::tests::{name, pattern};
 
 mod arrival;
 pub mod bench;
@@ -18,14 +18,6 @@ mod turns;
 mod unsubscribing;
 mod waiting;
 mod windows;
-
-pub fn name(text: &str) -> TopicName {
-    TopicName::parse(text).unwrap()
-}
-
-pub fn pattern(text: &str) -> Pattern {
-    Pattern::parse(text).unwrap()
-}
 
 pub fn message(topic: &str, offset: u64, clock: &Clock) -> Message {
     let about = About::of_test(topic, Position { epoch: Epoch::random(), offset: Offset(offset) }, PayloadKind::Json);

@@ -6,7 +6,7 @@ mod name;
 mod pattern;
 mod scope;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokens;
 
 pub use error::TopicNameError;

@@ -1,11 +1,10 @@
 //! `TopicName`: one topic.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::error::TopicNameError;
-use super::tokens::{Shape, shape_of};
+use super::tokens::{Shape, shape_of, shown_as_text};
 
 /// The first token of the gateway's own topics.
 const OWN_TOKEN: &str = "$belfry";
@@ -47,17 +46,7 @@ impl FromStr for TopicName {
     }
 }
 
-impl fmt::Display for TopicName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for TopicName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
+shown_as_text!(TopicName);
 
 impl std::borrow::Borrow<str> for TopicName {
     fn borrow(&self) -> &str {

@@ -1,11 +1,10 @@
 //! `Pattern`: what a subscription covers.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::error::TopicNameError;
 use super::name::TopicName;
-use super::tokens::{Shape, TOKENS_MAX, covers, shape_of};
+use super::tokens::{Shape, TOKENS_MAX, covers, shape_of, shown_as_text};
 
 /// What a subscription covers: a topic's name, or one with `*` and a last `>` in it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,14 +79,4 @@ impl From<TopicName> for Pattern {
     }
 }
 
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.text, f)
-    }
-}
+shown_as_text!(Pattern);

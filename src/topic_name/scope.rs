@@ -1,12 +1,11 @@
 //! What a rule or a grant covers: a pattern, or a namespace.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::error::TopicNameError;
 use super::name::TopicName;
 use super::pattern::Pattern;
-use super::tokens::{covers, overlap, shape_of};
+use super::tokens::{covers, overlap, shape_of, shown_as_text};
 
 /// The text in a grant that stands for the session's user.
 const USER: &str = "{user}";
@@ -80,29 +79,16 @@ impl From<Pattern> for Scope {
     }
 }
 
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
+shown_as_text!(Scope);
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{name as topic, pattern};
     use super::*;
     use proptest::prelude::*;
 
     fn scope(text: &str) -> Scope {
         Scope::parse(text).unwrap()
-    }
-
-    fn topic(text: &str) -> TopicName {
-        TopicName::parse(text).unwrap()
     }
 
     /// PROTOCOL 2: `chat:*` matches one token that continues after `chat:`. `chat:>` also matches with more tokens
@@ -154,8 +140,8 @@ mod tests {
         ] {
             assert!(!scope(wide).covers_all_of(&scope(narrow)), "{wide} does not cover {narrow}");
         }
-        assert!(scope("chat:>").covers(&Pattern::parse("chat:a.*").unwrap()));
-        assert!(!scope("chat:>").covers(&Pattern::parse("*").unwrap()));
+        assert!(scope("chat:>").covers(&pattern("chat:a.*")));
+        assert!(!scope("chat:>").covers(&pattern("*")));
     }
 
     #[test]

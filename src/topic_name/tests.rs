@@ -3,7 +3,11 @@
 use super::*;
 use proptest::prelude::*;
 
-fn pattern(text: &str) -> Pattern {
+pub fn name(text: &str) -> TopicName {
+    TopicName::parse(text).unwrap()
+}
+
+pub fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
 }
 
@@ -29,14 +33,13 @@ fn invalid_names_and_patterns_are_refused() {
 /// PROTOCOL 2: only the first token `$belfry` is the gateway's own.
 #[test]
 fn names_of_the_gateway_are_recognized() {
-    let is_own = |text| TopicName::parse(text).unwrap().is_own();
+    let is_own = |text| name(text).is_own();
     assert!(is_own("$belfry.stats") && is_own("$belfry"));
     assert!(!is_own("$belfry:a") && !is_own("$belfryx.a") && !is_own("$mine.a") && !is_own("a.$belfry"));
 }
 
 #[test]
 fn wildcards_match_as_in_nats() {
-    let name = |text| TopicName::parse(text).unwrap();
     assert!(pattern("quotes.*").matches(&name("quotes.AAPL")));
     assert!(!pattern("quotes.*").matches(&name("quotes.us.AAPL")));
     assert!(pattern("quotes.>").matches(&name("quotes.us.AAPL")));
@@ -60,7 +63,7 @@ proptest! {
     /// A pattern that covers another matches each topic that the other matches.
     #[test]
     fn covering_implies_matching(wide in "([ab*]\\.){0,3}[ab*>]", narrow in "([ab*]\\.){0,3}[ab*>]", topic in "([ab]\\.){0,4}[ab]") {
-        let (wide, narrow, topic) = (pattern(&wide), pattern(&narrow), TopicName::parse(&topic).unwrap());
+        let (wide, narrow, topic) = (pattern(&wide), pattern(&narrow), name(&topic));
         if wide.covers(&narrow) && narrow.matches(&topic) {
             prop_assert!(wide.matches(&topic));
         }

@@ -6,6 +6,24 @@ use super::error::TopicNameError;
 pub const NAME_BYTES_MAX: usize = 255;
 /// The most tokens that a name may have.
 pub const TOKENS_MAX: usize = 16;
+/// Shows a name as its text, which `Debug` quotes.
+macro_rules! shown_as_text {
+    ($name:ident) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+    };
+}
+pub(super) use shown_as_text;
+
 #[cfg(test)]
 thread_local! {
     /// How often this thread has compared a pattern with a topic.

@@ -71,6 +71,7 @@ mod tests {
 
     use super::*;
     use crate::topic_name::TopicName;
+    use crate::topic_name::tests::name;
 
     /// The first of `patterns` that matches, and how many were tried.
     fn first(patterns: &[Scope], topic: &TopicName) -> (Option<usize>, usize) {
@@ -80,10 +81,6 @@ mod tests {
             patterns[number].matches(topic)
         };
         (RuleIndex::new(patterns.iter().enumerate()).first(topic.as_str(), matches), tried.get())
-    }
-
-    fn name(text: &str) -> TopicName {
-        TopicName::parse(text).unwrap()
     }
 
     /// For each pattern, the first earlier one that covers it; and how many were tried in all.

@@ -151,11 +151,8 @@ fn split(tokens: &str) -> (&str, Option<&str>) {
 mod tests {
     use super::*;
     use crate::topic_name::Pattern;
+    use crate::topic_name::tests::{name, pattern};
     use proptest::prelude::*;
-
-    fn name(text: &str) -> TopicName {
-        TopicName::parse(text).unwrap()
-    }
 
     /// The topics that a search finds, and the number of its steps.
     fn search(tree: &TopicTree<TopicName>, mut selection: Selection, most: usize) -> (Vec<TopicName>, usize) {
@@ -171,8 +168,7 @@ mod tests {
     }
 
     fn selection(patterns: &[&str]) -> Selection {
-        let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect();
-        Selection::of(&patterns)
+        Selection::of(&patterns.iter().map(|text| pattern(text)).collect::<Vec<_>>())
     }
 
     /// The number of steps is proportional to the matching topics, for slices of any size.

@@ -111,11 +111,7 @@ mod tests {
 
     use super::*;
     use crate::hub::PatternTrie;
-    use crate::topic_name::TopicName;
-
-    fn pattern(text: &str) -> Pattern {
-        Pattern::parse(text).unwrap()
-    }
+    use crate::topic_name::tests::{name, pattern};
 
     /// A shape counts once however many patterns have it. It counts for the address that was the first to bring it,
     /// until its last pattern is gone.
@@ -156,7 +152,7 @@ mod tests {
             }
         }
         assert_eq!((taken, subscriptions.shapes()), (15 + limits.pattern_shapes, limits.pattern_shapes));
-        let topic = TopicName::parse(&format!("chat.{}", ["a"; 15].join("."))).unwrap();
+        let topic = name(&format!("chat.{}", ["a"; 15].join(".")));
         let visited = trie.matches_until(&topic, |()| ControlFlow::Continue(()));
         assert!(visited <= 16 * (15 + limits.pattern_shapes), "{visited} nodes");
     }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::metrics::{Metrics, Tally};
+use crate::topic_name::tests::name;
 
 fn command(text: &str) -> Command<'_> {
     request(text.as_bytes()).unwrap_or_else(|refusal| panic!("{text} was refused: {refusal:?}")).command
@@ -15,10 +16,6 @@ fn command(text: &str) -> Command<'_> {
 fn refusal(text: &str) -> (ErrorCode, Option<&str>, String) {
     let refusal = request(text.as_bytes()).expect_err(text);
     (refusal.code, refusal.id.map(|RequestId(id)| id), refusal.message)
-}
-
-fn name(text: &str) -> TopicName {
-    TopicName::parse(text).unwrap()
 }
 
 #[test]
