@@ -116,7 +116,7 @@ impl Routes {
                 return match first.and_then(|first| self.emulated.grant(transport, &head, first, &from, address)) {
                     Ok(granted) => self.expect(granted, closing()).await,
                     Err(Refused(reason, problem)) => {
-                        self.rejections.count(reason, address.ip(), problem.detail());
+                        self.rejections.count(reason, address.ip(), &problem.detail);
                         let mut answer = Answer::from(problem);
                         from.mark(&mut answer);
                         Outcome::Answer(with_security_headers(answer))
@@ -168,7 +168,7 @@ impl Routes {
     ) -> Outcome {
         let mut answer = answer.unwrap_or_else(|refused| {
             let Refused(reason, problem) = &refused;
-            self.rejections.count(*reason, address.ip(), problem.detail());
+            self.rejections.count(*reason, address.ip(), &problem.detail);
             self.streams.count(&refused, address);
             streaming::refusal(refused, head, kind)
         });
@@ -180,7 +180,7 @@ impl Routes {
     /// 101 would pass requests through unseen.
     fn refusal(&self, refused: Refused, address: SocketAddr) -> Answer {
         let Refused(reason, problem) = refused;
-        self.rejections.count(reason, address.ip(), problem.detail());
+        self.rejections.count(reason, address.ip(), &problem.detail);
         problem.closing().into()
     }
 }

@@ -120,12 +120,15 @@ impl Api {
         }
         if head.method == Method::POST {
             let published = self.publish(&resource, &request, body).await;
-            return published.inspect_err(|problem| problem.error().into_iter().for_each(|code| self.metrics.count(code, 1)));
+            return published.inspect_err(|problem| problem.error.into_iter().for_each(|code| self.metrics.count(code, 1)));
         }
         let answer = match resource {
             Resource::Asset(asset) => return Ok(asset.answer(&head.headers)),
             Resource::Healthz => return Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
-            Resource::Readyz => return self.ready(),
+            Resource::Readyz => {
+                self.admission.check_ready()?;
+                return Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ready\n")));
+            }
             Resource::WebSocket | Resource::Publish | Resource::Api(_) | Resource::Transport(_) | Resource::Emulation => {
                 self.accounts.rejections.count(RejectReason::BadUpgrade, address, "no upgrade was asked for");
                 return Ok(required());
@@ -153,16 +156,7 @@ impl Api {
             Resource::Presence(topic) => self.topics.presence(&caller, &topic_name(topic)?, has_body, cost),
             Resource::Sessions => self.sessions.list(&caller, query).await,
             Resource::Session(id) => self.sessions.close(&caller, id).await,
-            Resource::Asset(_)
-            | Resource::Healthz
-            | Resource::Readyz
-            | Resource::Metrics
-            | Resource::Publish
-            | Resource::Api(_)
-            | Resource::WebSocket
-            | Resource::Transport(_)
-            | Resource::Emulation
-            | Resource::Stream => Err(Problem::not_found("there is nothing to look up on this path")),
+            _ => Err(Problem::not_found("there is nothing to look up on this path")),
         }
     }
 
@@ -181,13 +175,6 @@ impl Api {
             return Problem::not_found("there is nothing to read on this path");
         }
         Problem::method_not_allowed(methods)
-    }
-
-    fn ready(&self) -> Result<Answer, Problem> {
-        match self.admission.unready() {
-            Some(problem) => Err(problem),
-            None => Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ready\n"))),
-        }
     }
 
     async fn publish(&self, resource: &Resource<'_>, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
@@ -233,9 +220,7 @@ impl Api {
     /// Checks the credential of a command of Centrifugo's HTTP API: it must be an API key.
     fn may_command<'a>(&self, request: &HttpRequest<'a>) -> Result<(Caller<'a>, Allowance), Problem> {
         let &HttpRequest { headers, query, address, .. } = request;
-        if self.admission.is_draining() {
-            return Err(self.admission.draining_problem());
-        }
+        self.admission.check_not_draining()?;
         let caller = Caller::of_api_key(&self.auth, &self.accounts.failures, address, headers, query)?;
         let allowance = self.metering.allowance(&caller, address);
         self.metering.take(&allowance)?;
@@ -249,9 +234,7 @@ impl Api {
         request: &HttpRequest<'a>,
     ) -> Result<(Caller<'a>, Allowance, Option<TopicName>), Problem> {
         let &HttpRequest { headers, query, address, .. } = request;
-        if self.admission.is_draining() {
-            return Err(self.admission.draining_problem());
-        }
+        self.admission.check_not_draining()?;
         if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             let detail = "the body has a Content-Encoding, and only bodies without one are read";
             let problem = Problem::of_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail);

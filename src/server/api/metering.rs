@@ -32,7 +32,8 @@ pub struct Metering {
 /// The bucket of one caller.
 #[derive(Debug)]
 pub struct Allowance {
-    payer: Payer,
+    /// The owner of the bucket.
+    pub payer: Payer,
     rate: Rate,
 }
 
@@ -45,13 +46,6 @@ impl From<TooFast> for Problem {
     fn from(too_fast: TooFast) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, too_fast.to_string())
             .retry_after(too_fast.0.as_secs_f64().ceil() as u64)
-    }
-}
-
-impl Allowance {
-    /// The owner of the bucket.
-    pub fn payer(&self) -> &Payer {
-        &self.payer
     }
 }
 

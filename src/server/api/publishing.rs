@@ -116,7 +116,7 @@ impl Publishing {
 
     /// `POST /v1/topics/{topic}`: the body is the message; `key` is its `Idempotency-Key`.
     pub async fn one(&self, allowance: &Allowance, topic: &TopicName, body: Bytes, key: Option<&str>) -> Result<Answer, Problem> {
-        let publication = publication(&body, kind_of(&body), allowance.payer());
+        let publication = publication(&body, kind_of(&body), &allowance.payer);
         let position = self.once(topic, publication, key).await?;
         let published = Published { topic: topic.as_str(), offset: position.offset.0, epoch: position.epoch.as_str() };
         Ok(json_of(&published))
@@ -155,7 +155,7 @@ impl Publishing {
                     Err(refused(ErrorCode::MessageTooLarge, "the line is longer than a message may be".to_owned()))
                 }
                 Line::Whole(text) => match batch::entry(number, text.trim_ascii()) {
-                    Ok(entry) => self.line(caller, allowance.payer(), number, entry).await,
+                    Ok(entry) => self.line(caller, &allowance.payer, number, entry).await,
                     Err(error) => Err(error),
                 },
             };

@@ -22,7 +22,7 @@ use crate::metrics::{LimitKey, RejectReason};
 use crate::server::granted::Granted;
 use crate::server::limits::{Accounts, HttpConnections, Rejections, no_place};
 use crate::server::request::{FIELDS_MAX, Fields, Head, is_trusted_proxy};
-use crate::server::response::{Answer, Problem};
+use crate::server::response::Problem;
 use crate::server::routes::{Entrance, Outcome, Routes};
 use crate::server::streaming::{Kind, Transport};
 use crate::server::websocket::is_asked;
@@ -59,9 +59,13 @@ impl Http {
         let answer = |request: Request<Incoming>| async move {
             let codings = request.headers().get_all(header::TRANSFER_ENCODING);
             let outcome = if progress.is_ambiguous(codings.iter().next().is_some()) {
-                Outcome::Answer(self.ambiguous(peer))
+                // A proxy may see the end of the request elsewhere than hyper, so its next bytes can't be trusted.
+                let detail = "the request has both Content-Length and Transfer-Encoding, or was sent ahead with a Transfer-Encoding";
+                self.refuse(Problem::bad_request(detail), peer)
             } else if codings.iter().any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-                Outcome::Answer(self.unknown_coding(peer))
+                // A body with another transfer coding (RFC 9112 §6.1) would be published undecoded.
+                let detail = "the only Transfer-Encoding that is understood is chunked";
+                self.refuse(Problem::of_http(StatusCode::NOT_IMPLEMENTED, "not_implemented", detail), peer)
             } else if let Err(no_room) = self.enter(&request, peer, progress) {
                 Outcome::Answer(no_room.into())
             } else {
@@ -79,20 +83,9 @@ impl Http {
         }
     }
 
-    /// The answer to a request whose end a proxy may see elsewhere than hyper. The connection is closed, because its
-    /// next bytes can't be trusted.
-    fn ambiguous(&self, peer: SocketAddr) -> Answer {
-        let detail = "the request has both Content-Length and Transfer-Encoding, or was sent ahead with a Transfer-Encoding";
-        self.rejections.count(RejectReason::BadUpgrade, peer.ip(), detail);
-        Problem::bad_request(detail).closing().into()
-    }
-
-    /// The answer to a body with a transfer coding other than `chunked` (RFC 9112 §6.1), which would be published
-    /// undecoded.
-    fn unknown_coding(&self, peer: SocketAddr) -> Answer {
-        let detail = "the only Transfer-Encoding that is understood is chunked";
-        self.rejections.count(RejectReason::BadUpgrade, peer.ip(), detail);
-        Problem::of_http(StatusCode::NOT_IMPLEMENTED, "not_implemented", detail).closing().into()
+    fn refuse(&self, problem: Problem, peer: SocketAddr) -> Outcome {
+        self.rejections.count(RejectReason::BadUpgrade, peer.ip(), &problem.detail);
+        Outcome::Answer(problem.closing().into())
     }
 
     /// Takes a place of `limits.http_connections`, unless the connection has one, or `request` asks for a session.
@@ -205,12 +198,17 @@ mod tests {
         (TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout), progress, peer)
     }
 
-    /// Sends `request` and returns the whole response. The first head and the next request are each due within
-    /// `timeout`.
-    async fn respond_to(request: &str, timeout: Duration, limits: Limits) -> (String, bool) {
+    /// An answer with `bytes` bytes, after which the next request is due within `keep_alive`.
+    fn answer_of(bytes: usize, keep_alive: Duration) -> (Outcome, Duration) {
+        (Outcome::Answer(crate::server::response::json(vec![b'1'; bytes])), keep_alive)
+    }
+
+    /// Sends `request` and returns the whole response, whose body has `bytes` bytes. The first head and the next
+    /// request are each due within `timeout`.
+    async fn respond_to(request: &str, bytes: usize, timeout: Duration, limits: Limits) -> (String, bool) {
         let (stream, progress, mut peer) = connected(timeout, &limits).await;
         peer.write_all(request.as_bytes()).await.unwrap();
-        let answer = |_| async move { (Outcome::Answer(crate::server::response::json(b"{}".to_vec())), timeout) };
+        let answer = |_| async move { answer_of(bytes, timeout) };
         let mut text = String::new();
         let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_string(&mut text));
         read.unwrap();
@@ -221,30 +219,24 @@ mod tests {
     #[tokio::test]
     async fn a_late_head_ends_the_connection() {
         let timeout = Duration::from_millis(50);
-        let (text, late) = respond_to("GET / HTTP/1.1\r\nHost: a\r\n", timeout, Limits::default()).await;
+        let (text, late) = respond_to("GET / HTTP/1.1\r\nHost: a\r\n", 2, timeout, Limits::default()).await;
         assert!(text.starts_with("HTTP/1.1 408 ") && late, "{text}");
-        assert_eq!(respond_to("", timeout, Limits::default()).await, (String::new(), true));
+        assert_eq!(respond_to("", 2, timeout, Limits::default()).await, (String::new(), true));
     }
 
     /// PROTOCOL 7: an idle kept-alive connection is closed after `keep_alive`.
     #[tokio::test]
     async fn an_idle_connection_is_closed() {
-        let (text, late) = respond_to("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Duration::from_millis(50), Limits::default()).await;
-        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("{}") && late, "{text}");
+        let (text, late) = respond_to("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 2, Duration::from_millis(50), Limits::default()).await;
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("\r\n\r\n11") && late, "{text}");
     }
 
     /// An answer that is longer than the socket's buffer arrives whole, although the request's body is never sent.
     #[tokio::test]
     async fn a_long_response_is_whole_without_the_request_body() {
-        let limits = Limits::default();
-        let (stream, progress, mut peer) = connected(limits.handshake_timeout, &limits).await;
-        peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await.unwrap();
-        const BYTES: usize = 16 << 20;
-        let answer = |_| async { (Outcome::Answer(crate::server::response::json(vec![b'1'; BYTES])), Duration::from_secs(5)) };
-        let mut text = Vec::new();
-        let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_end(&mut text));
-        read.unwrap();
-        assert!(text.len() > BYTES, "{} bytes", text.len());
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        let (text, _) = respond_to(request, 16 << 20, Duration::from_secs(5), Limits::default()).await;
+        assert!(text.len() > 16 << 20, "{} bytes", text.len());
     }
 
     /// PROTOCOL 7: `keep_alive` begins once the answer is written, so a slow reader is not cut.
@@ -254,7 +246,7 @@ mod tests {
         let (keep_alive, limits) = (Duration::from_millis(20), Limits::default());
         let (stream, progress, mut peer) = connected(limits.handshake_timeout, &limits).await;
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        let answer = |_| async move { (Outcome::Answer(crate::server::response::json(vec![b'1'; BYTES])), keep_alive) };
+        let answer = |_| async move { answer_of(BYTES, keep_alive) };
         let reading = async {
             let mut piece = vec![0; 4 << 20];
             let mut received = peer.read(&mut piece).await.unwrap();
@@ -274,16 +266,16 @@ mod tests {
     #[tokio::test]
     async fn heads_are_bounded() {
         let limits = Limits { header_bytes: 1_000, ..Limits::default() };
-        let timeout = Duration::from_secs(5);
         let padded = |len: usize| {
             let rest = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: \r\n\r\n".len();
             format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(len - rest))
         };
-        let status = |text: &str| text.get(9..12).unwrap_or_default().to_owned();
-        assert_eq!(status(&respond_to(&padded(1_000), timeout, limits.clone()).await.0), "200");
-        assert_eq!(status(&respond_to(&padded(1_001), timeout, limits).await.0), "431");
+        let status = async |request: String, limits: &Limits| {
+            respond_to(&request, 2, Duration::from_secs(5), limits.clone()).await.0.get(9..12).unwrap_or_default().to_owned()
+        };
+        assert_eq!((status(padded(1_000), &limits).await, status(padded(1_001), &limits).await), ("200".into(), "431".into()));
         let many = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n", "X: y\r\n".repeat(count - 2));
-        assert_eq!(status(&respond_to(&many(64), timeout, Limits::default()).await.0), "200");
-        assert_eq!(status(&respond_to(&many(65), timeout, Limits::default()).await.0), "431");
+        let limits = Limits::default();
+        assert_eq!((status(many(64), &limits).await, status(many(65), &limits).await), ("200".into(), "431".into()));
     }
 }

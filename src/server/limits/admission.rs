@@ -59,9 +59,7 @@ impl Admission {
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refused> {
         let (config, address) = (self.live.load(), counting_unit(address));
         let mut sessions = self.sessions.lock();
-        if self.is_draining() {
-            return Err(Refused(RejectReason::Draining, self.draining_problem()));
-        }
+        self.check_not_draining().map_err(|problem| Refused(RejectReason::Draining, problem))?;
         // Before all topics are loaded, a `since` could not be answered.
         if self.engine.as_ref().is_some_and(|engine| engine.is_loading()) {
             let problem = unavailable("loading", "the gateway has not read the topics of its cluster yet");
@@ -92,13 +90,11 @@ impl Admission {
         self.admit(address)
     }
 
-    /// The reason why `/readyz` is not 200, if there is one.
-    pub fn unready(&self) -> Option<Problem> {
-        if self.is_draining() {
-            return Some(self.draining_problem());
-        }
-        let reason = self.engine.as_ref()?.unready()?;
-        Some(unavailable("not_ready", reason).retry_after(1))
+    /// Whether `/readyz` is 200.
+    pub fn check_ready(&self) -> Result<(), Problem> {
+        self.check_not_draining()?;
+        let reason = self.engine.as_ref().and_then(|engine| engine.unready());
+        reason.map_or(Ok(()), |reason| Err(unavailable("not_ready", reason).retry_after(1)))
     }
 
     /// Admits no more sessions.
@@ -124,14 +120,13 @@ impl Admission {
         self.sessions.lock().is_empty()
     }
 
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// The answer to requests during a drain. Its `Retry-After` is the length of the drain.
-    pub fn draining_problem(&self) -> Problem {
+    /// Refuses requests during a drain. `Retry-After` is the length of the drain.
+    pub fn check_not_draining(&self) -> Result<(), Problem> {
+        if !self.draining.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let drain = self.live.load().server.drain;
-        unavailable("draining", "the gateway is draining").retry_after(drain.as_secs_f64().ceil() as u64)
+        Err(unavailable("draining", "the gateway is draining").retry_after(drain.as_secs_f64().ceil() as u64))
     }
 }
 
@@ -167,7 +162,7 @@ mod tests {
 
     fn refused(admission: &Arc<Admission>, last: u8) -> (RejectReason, u16) {
         let Refused(reason, problem) = admission.admit(at(last)).unwrap_err();
-        (reason, problem.status().as_u16())
+        (reason, problem.status.as_u16())
     }
 
     /// PROTOCOL 7: past `sessions` an upgrade gets 503, and past `sessions_per_address` 429. A released place is free

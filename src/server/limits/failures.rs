@@ -119,7 +119,7 @@ mod tests {
             failures.count(here);
             clock.advance(Duration::from_secs(10));
         }
-        assert_eq!(failures.check(here).unwrap_err().status(), 429);
+        assert_eq!(failures.check(here).unwrap_err().status, 429);
         assert!(failures.check(other).is_ok());
         clock.advance(Duration::from_secs(49));
         assert!(failures.check(here).is_err());

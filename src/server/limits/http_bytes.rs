@@ -108,7 +108,7 @@ mod tests {
         let held = account.reserve(8).unwrap().into_holding(Bytes::from_static(b"12345678"));
         let copy = held.slice(2..4);
         drop(held);
-        assert_eq!(Problem::from(account.reserve(3).unwrap_err()).status(), 503);
+        assert_eq!(Problem::from(account.reserve(3).unwrap_err()).status, 503);
         let mut rest = account.reserve(1).unwrap();
         assert!(rest.grow(1).is_ok() && rest.grow(1).is_err());
         drop(copy);

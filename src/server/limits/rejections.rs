@@ -86,24 +86,11 @@ impl Rejections {
     }
 }
 
+/// The limit that has the name of `reason`, if there is one.
 fn limit_behind(reason: RejectReason) -> Option<LimitKey> {
     match reason {
         RejectReason::Timeout => Some(LimitKey::HandshakeTimeout),
-        RejectReason::Sessions => Some(LimitKey::Sessions),
-        RejectReason::OutboxTotalBytes => Some(LimitKey::OutboxTotalBytes),
-        RejectReason::CommandsPerSecond => Some(LimitKey::CommandsPerSecond),
-        RejectReason::SessionsPerAddress => Some(LimitKey::SessionsPerAddress),
-        RejectReason::HeaderBytes => Some(LimitKey::HeaderBytes),
-        RejectReason::Pending => Some(LimitKey::Pending),
-        RejectReason::Topics => Some(LimitKey::Topics),
-        RejectReason::TopicsPerAddress => Some(LimitKey::TopicsPerAddress),
-        RejectReason::Origin
-        | RejectReason::Unauthorized
-        | RejectReason::BadUpgrade
-        | RejectReason::NotFound
-        | RejectReason::Draining
-        | RejectReason::Loading
-        | RejectReason::Tls => None,
+        _ => LimitKey::ALL.into_iter().find(|limit| limit.as_str() == reason.as_str()),
     }
 }
 

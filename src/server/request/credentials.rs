@@ -165,7 +165,7 @@ mod tests {
         let nobody = Caller { identity: None, credential: None };
         let anonymous = Caller { identity: Some(identity.clone()), credential: None };
         let known = Caller { identity: Some(identity), credential: Some("x".into()) };
-        let status = |caller: &Caller<'_>| caller.require("this", |identity| identity.admin).unwrap_err().status().as_u16();
+        let status = |caller: &Caller<'_>| caller.require("this", |identity| identity.admin).unwrap_err().status.as_u16();
         assert_eq!((status(&nobody), status(&anonymous), status(&known)), (401, 401, 403));
         assert!(known.require("this", |_| true).is_ok());
     }

@@ -22,7 +22,7 @@ mod tests {
         assert_eq!(topic_name("chat.%E5%A4%A7").unwrap().as_str(), "chat.大");
         for segment in ["a%2Fb", "a.%3E", "%ff", "a%20b", "a..b"] {
             let problem = topic_name(segment).unwrap_err();
-            assert_eq!((problem.status().as_u16(), problem.code()), (400, "bad_topic"), "{segment}");
+            assert_eq!((problem.status.as_u16(), problem.code), (400, "bad_topic"), "{segment}");
         }
     }
 }

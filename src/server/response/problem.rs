@@ -14,10 +14,11 @@ const CONTENT_TYPE: &str = "application/problem+json";
 /// One problem: a status, a code, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    error: Option<ErrorCode>,
-    detail: String,
+    pub status: StatusCode,
+    pub code: &'static str,
+    /// The error code of the contract, if it has one.
+    pub error: Option<ErrorCode>,
+    pub detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -95,26 +96,6 @@ impl Problem {
         self.with_header(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
-    /// The error code of the contract, if it has one.
-    pub fn error(&self) -> Option<ErrorCode> {
-        self.error
-    }
-
-    /// The sentence.
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-}
-
-impl Problem {
     fn body(&self) -> Body<'_> {
         Body {
             r#type: "about:blank",

@@ -153,7 +153,7 @@ impl Streams {
     /// and is refused once.
     pub fn count(&self, refused: &Refused, address: SocketAddr) {
         let Refused(_, problem) = refused;
-        if problem.error() == Some(ErrorCode::TokenInvalid) {
+        if problem.error == Some(ErrorCode::TokenInvalid) {
             self.failures.count(address.ip());
         }
     }

@@ -82,22 +82,8 @@ impl CentrifugoApi {
 
     /// Whether `method` is a command.
     pub fn has(method: &str) -> bool {
-        matches!(
-            method,
-            "publish"
-                | "broadcast"
-                | "batch"
-                | "presence"
-                | "presence_stats"
-                | "history"
-                | "channels"
-                | "info"
-                | "disconnect"
-                | "unsubscribe"
-                | "subscribe"
-                | "refresh"
-                | "history_remove"
-        )
+        matches!(method, "publish" | "broadcast" | "batch" | "presence" | "presence_stats" | "history" | "channels" | "info")
+            || matches!(method, "disconnect" | "unsubscribe" | "subscribe" | "refresh" | "history_remove")
     }
 
     /// Executes the command in `body`; `None` if `method` is not a command. With `by_status`, errors have an HTTP
@@ -194,7 +180,7 @@ impl CentrifugoApi {
             kind,
             except: None,
             source: PublishSource::Http,
-            payer: Some(call.allowance.payer()),
+            payer: Some(&call.allowance.payer),
             extra: extra.as_ref(),
         };
         let key = Some(&*asked.idempotency_key).filter(|key| !key.is_empty());
@@ -233,7 +219,7 @@ impl CentrifugoApi {
             (false, after) => ReadFrom::After(Offset(after.unwrap_or(0).min(i64::MAX as u64))),
         };
         let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LISTED_MAX).min(HISTORY_LISTED_MAX);
-        let HistoryPart { position, messages } = self.hub.history_part(&topic, from, limit, Some(call.allowance.payer()))??;
+        let HistoryPart { position, messages } = self.hub.history_part(&topic, from, limit, Some(&call.allowance.payer))??;
         // A read that is refused costs the same.
         let bytes = messages.iter().map(Message::bytes).sum();
         call.metering.charge(call.allowance, bytes, HISTORY_BYTES_PER_UNIT);
