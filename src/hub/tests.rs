@@ -8,9 +8,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::clock::Timestamp;
-use crate::config::{Config, Sources};
-use crate::metrics::PublishSource;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Live, Sources};
+use crate::metrics::{Metrics, PublishSource};
+use crate::position::{Offset, Position};
+use crate::session_id::{Member, SessionId};
+use crate::topic_name::TopicName;
+use crate::topic_name::tests::{name, pattern};
 
 #[derive(Default)]
 struct RecordingOutlet {
@@ -53,10 +57,6 @@ fn fixture(settings: &[(&str, &str)]) -> Fixture {
     let outlet = Arc::<RecordingOutlet>::default();
     let id = hub.attach(Arc::clone(&outlet) as Arc<dyn Outlet>);
     Fixture { hub, clock, outlet, id }
-}
-
-fn name(text: &str) -> TopicName {
-    TopicName::parse(text).unwrap()
 }
 
 fn member() -> Member {
@@ -209,7 +209,7 @@ fn the_topics_of_a_payer_are_bounded() {
 #[test]
 fn topics_of_a_stream_count_for_their_payer() {
     let fixture = fixture(&[("limits.topics_per_address", "2")]);
-    fixture.hub.follow_stream(&Pattern::parse("plain.>").unwrap());
+    fixture.hub.follow_stream(&pattern("plain.>"));
     fixture.hub.set_engine(Arc::new(StubEngine::default()));
     expect_bounded_topics(&fixture);
 }
@@ -220,7 +220,7 @@ fn a_publication_that_the_engine_refuses_makes_no_topic() {
     let fixture = fixture(&[("limits.topics", "1")]);
     fixture.publish("chat.a", "x");
     fixture.clock.advance(Duration::from_secs(2));
-    fixture.hub.follow_stream(&Pattern::parse("chat.>").unwrap());
+    fixture.hub.follow_stream(&pattern("chat.>"));
     fixture.hub.set_engine(Arc::new(StubEngine { refuses: true, ..StubEngine::default() }));
     let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
     assert_eq!(fixture.refusal("chat.b", &publication), Some(PublishError::Unavailable("")));
@@ -301,10 +301,10 @@ fn a_publish_visits_few_nodes_among_many_patterns() {
     let fixture = fixture(&[]);
     for number in 0..1 << 10 {
         let tokens: Vec<&str> = (0..10).map(|bit| if number >> bit & 1 == 0 { "a" } else { "*" }).collect();
-        fixture.hub.subscribe_pattern(&Pattern::parse(&format!("chat.{}", tokens.join("."))).unwrap(), fixture.id);
+        fixture.hub.subscribe_pattern(&pattern(&format!("chat.{}", tokens.join("."))), fixture.id);
     }
     let topic = format!("chat.{}", ["a"; 10].join("."));
-    let (_, visited) = fixture.hub.topics.shared().patterns.outlets_of(&name(&topic), |_, _| {});
+    let (_, visited) = fixture.hub.topics.shared.patterns.outlets_of(&name(&topic), |_, _| {});
     assert!(visited <= 11, "{visited} nodes");
     fixture.publish(&topic, "x");
     assert_eq!(fixture.outlet.offsets(), [1], "one outlet, once");
@@ -317,7 +317,7 @@ fn gauges_have_the_values_of_the_scrape() {
     for number in 0..3 {
         fixture.publish(&format!("chat.{number}"), "x");
         let expected = format!("belfry_topics {}\n", number + 1);
-        let text = fixture.hub.topics.metrics().render();
+        let text = fixture.hub.topics.metrics.render();
         assert!(text.contains(&expected) && text.contains(&format!("belfry_history_bytes {}\n", 129 * (number + 1))), "{text}");
     }
 }
@@ -343,7 +343,7 @@ fn the_least_recently_used_topic_is_evicted() {
 fn a_pattern_matches_existing_and_later_topics() {
     let fixture = fixture(&[]);
     fixture.publish("chat.old", "x");
-    let pattern = Pattern::parse("chat.*").unwrap();
+    let pattern = pattern("chat.*");
     fixture.hub.subscribe_pattern(&pattern, fixture.id);
     fixture.start("chat.old", None, None);
     fixture.publish("chat.old", "x");

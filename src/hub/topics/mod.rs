@@ -24,14 +24,14 @@ use crate::topic_name::TopicName;
 
 /// All living topics, within the bounds on their number and their histories.
 pub struct Topics {
-    registry: Registry,
+    pub registry: Registry,
     expiry: Expiry,
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     /// `limits.history_bytes`, as of the last upkeep.
     histories_bytes_max: AtomicUsize,
-    live: Arc<Live>,
-    metrics: Arc<Metrics>,
-    clock: Clock,
+    pub live: Arc<Live>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
 }
 
 impl Topics {
@@ -49,34 +49,9 @@ impl Topics {
         }
     }
 
-    /// Topics by name.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    /// What all topics share.
-    pub fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
-    /// The configuration in force.
-    pub fn live(&self) -> &Live {
-        &self.live
-    }
-
-    /// The counts of the process.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
     /// The engine, if there is one.
     pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
         self.shared.other_gateways.engine()
-    }
-
-    /// The clock of all topics.
-    pub fn clock(&self) -> &Clock {
-        &self.clock
     }
 
     /// The current moment of the clock.
