@@ -177,15 +177,9 @@ async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>, er
     }
 }
 
-/// Opens a session. Returns it with its `message_bytes`.
+/// Opens a session and waits for `welcome`. Returns the session with its `message_bytes`.
 async fn connect(gateway: &Gateway) -> anyhow::Result<(WebSocket, usize)> {
     let mut socket = gateway.upgrade().await.map_err(ConnectError::into_error)?;
-    let message_bytes_max = welcome(&mut socket).await?;
-    Ok((socket, message_bytes_max))
-}
-
-/// Waits for `welcome`. Returns its `message_bytes`.
-async fn welcome(socket: &mut WebSocket) -> anyhow::Result<usize> {
     loop {
         let incoming = tokio::time::timeout(ANSWER_WITHIN, socket.next()).await.map_err(|_| anyhow!("the gateway sent no welcome"))??;
         match incoming {
@@ -193,7 +187,7 @@ async fn welcome(socket: &mut WebSocket) -> anyhow::Result<usize> {
             Incoming::Alive => {}
             Incoming::Text(text) => {
                 if let Some(Event::Welcome { max_message_bytes, .. }) = read_event(&text) {
-                    return Ok(max_message_bytes);
+                    return Ok((socket, max_message_bytes));
                 }
             }
         }

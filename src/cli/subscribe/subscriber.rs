@@ -13,6 +13,10 @@ use crate::cli::stdio::{is_closed, report};
 /// The longest silence of the gateway before its `welcome`, which has the ping interval.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 
+/// The remedy for a `subscribe` that is not allowed.
+const REMEDY: &str = "; one grant must cover all of a topic or pattern (the built-in configuration lets everybody subscribe to \
+                      quotes.>, chat.> and $belfry.>), and --token brings others";
+
 /// One `belfry sub`, over all of its sessions.
 pub(super) struct Subscriber {
     gateway: Gateway,
@@ -145,7 +149,7 @@ impl Subscriber {
             }
             Some(Event::Error { id, code, message }) => {
                 let of_subscribe = id.and_then(|id| id.as_u64()) == Some(SUBSCRIBE_ID);
-                let error = format!("{code}: {message}{}", if of_subscribe { remedy(&code) } else { "" });
+                let error = format!("{code}: {message}{}", if of_subscribe && code == "not_allowed" { REMEDY } else { "" });
                 if of_subscribe {
                     self.unrefused = self.unrefused.map(|left| left.saturating_sub(1));
                     if self.unrefused == Some(0) {
@@ -169,16 +173,5 @@ impl Subscriber {
         }
         self.left = self.left.map(|left| left.saturating_sub(1));
         Ok(self.left == Some(0))
-    }
-}
-
-/// The remedy for a refused `subscribe`.
-fn remedy(code: &str) -> &'static str {
-    match code {
-        "not_allowed" => {
-            "; one grant must cover all of a topic or pattern (the built-in configuration lets everybody subscribe to \
-             quotes.>, chat.> and $belfry.>), and --token brings others"
-        }
-        _ => "",
     }
 }

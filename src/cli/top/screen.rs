@@ -1,7 +1,8 @@
 //! The view on a terminal of any size.
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::Constraint::{Fill, Length, Max, Min};
+use ratatui::layout::{Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table as TableWidget};
@@ -26,15 +27,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     let charts = if area.height >= CHART_HEIGHT_MIN { 4 } else { 0 };
     let cluster = view.tables.as_ref().and_then(|tables| tables.cluster.as_ref());
     let streams = cluster.map_or(0, |cluster| 1 + cluster.streams.len().min(STREAMS_MAX) as u16);
-    let [title, totals, streams, chart, tables, keys] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(2),
-        Constraint::Length(streams),
-        Constraint::Length(charts),
-        Constraint::Min(0),
-        Constraint::Length(1),
-    ])
-    .areas(area);
+    let [title, totals, streams, chart, tables, keys] =
+        Layout::vertical([Length(1), Length(2), Length(streams), Length(charts), Min(0), Length(1)]).areas(area);
     draw_title(frame, title, view);
     draw_totals(frame, totals, view);
     cluster.into_iter().for_each(|cluster| draw_cluster(frame, streams, cluster));
@@ -105,7 +99,7 @@ fn draw_cluster(frame: &mut Frame<'_>, area: Rect, cluster: &Cluster) {
 }
 
 fn draw_charts(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
+    let [left, right] = Layout::horizontal([Fill(1), Fill(1)]).areas(area);
     let charts =
         [("published/s", &view.history.published, Color::Cyan, left), ("delivered/s", &view.history.delivered, Color::Green, right)];
     for (title, history, colour, area) in charts {
@@ -125,7 +119,7 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, view: &View) {
         return;
     }
     // If both tables do not fit, only the chosen one is shown.
-    let share = |table| if view.choice.table == table || area.height >= 12 { Constraint::Fill(1) } else { Constraint::Length(0) };
+    let share = |table| if view.choice.table == table || area.height >= 12 { Fill(1) } else { Length(0) };
     let [sessions, topics] = Layout::vertical([share(Table::Sessions), share(Table::Topics)]).areas(area);
     draw_sessions(frame, sessions, view);
     draw_topics(frame, topics, view);
@@ -147,15 +141,7 @@ fn draw_sessions(frame: &mut Frame<'_>, area: Rect, view: &View) {
         let others = [age, user, id, printable(&session.dialect), printable(&session.address), topic];
         Row::new(std::iter::once(outbox).chain(others.map(Cell::from)))
     });
-    let widths = [
-        Constraint::Length(10),
-        Constraint::Length(10),
-        Constraint::Max(18),
-        Constraint::Length(16),
-        Constraint::Length(10),
-        Constraint::Max(21),
-        Constraint::Fill(1),
-    ];
+    let widths = [Length(10), Length(10), Max(18), Length(16), Length(10), Max(21), Fill(1)];
     let names = ["outbox", "oldest", "user", "session", "dialect", "address", "its topic"];
     let table = TableWidget::new(rows, widths).header(header(&names, view)).block(block("Slowest sessions", Table::Sessions, view));
     frame.render_widget(table, area);
@@ -165,7 +151,7 @@ fn draw_topics(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let rows = view.topics().into_iter().skip(first_row(view, Table::Topics)).map(|topic| {
         Row::new([Cell::from(format!("{:.1}", topic.rate)), Cell::from(count(topic.subscribers)), Cell::from(printable(&topic.topic))])
     });
-    let widths = [Constraint::Length(12), Constraint::Length(14), Constraint::Fill(1)];
+    let widths = [Length(12), Length(14), Fill(1)];
     let cut = view.tables.as_ref().is_some_and(|tables| tables.topics_cut);
     let title = if cut { "Busiest topics of the first 5,000" } else { "Busiest topics" };
     let names = ["messages/s", "subscriptions", "topic"];
