@@ -53,7 +53,6 @@ impl Audience {
         self.interests.iter().for_each(|interest| interest.outlet.log_replaced(topic, after));
     }
 
-    /// The number of sessions that are subscribed by name.
     pub fn named(&self) -> usize {
         self.named
     }

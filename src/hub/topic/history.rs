@@ -63,7 +63,6 @@ impl History {
         freed
     }
 
-    /// Removes all messages.
     pub fn clear(&mut self) {
         let missing_up_to = self.messages.back().map_or(self.missing_up_to, |newest| newest.position.offset);
         *self = Self::above(missing_up_to);
@@ -84,7 +83,6 @@ impl History {
         self.missing_up_to = self.missing_up_to.min(offset);
     }
 
-    /// The highest offset at or below which messages may be missing.
     pub fn missing_up_to(&self) -> Offset {
         self.missing_up_to
     }
@@ -104,7 +102,6 @@ impl History {
         self.messages.range(self.messages.len().saturating_sub(count)..)
     }
 
-    /// Whether the history has no message.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }

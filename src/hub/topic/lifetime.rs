@@ -33,7 +33,6 @@ impl Lifetime {
         Self { used_at: now, is_fed: false, awaits_upkeep: true, is_over: false }
     }
 
-    /// Whether the life is over.
     pub fn is_over(&self) -> bool {
         self.is_over
     }

@@ -188,7 +188,7 @@ impl Log {
 
     /// Removes the history at the topic's end. A stream's life keeps the offset that the topic had.
     pub fn end(&mut self) {
-        self.clear();
+        self.history.clear();
         if let Life::OfStream(life) = &self.life {
             life.raise_base(self.newest.max(self.history.missing_up_to()));
         }
@@ -269,14 +269,9 @@ impl Log {
     pub fn part(&self, from: ReadFrom, limit: usize, bytes: usize) -> HistoryPart {
         let messages = match from {
             ReadFrom::After(offset) => self.page(Some(offset), limit, bytes).messages,
-            ReadFrom::Before(offset) => self.page_back(offset, limit, bytes),
+            ReadFrom::Before(offset) => within(self.history.before(offset), limit, bytes),
         };
         HistoryPart { position: self.position(), messages }
-    }
-
-    /// The messages before `offset`, newest first: at most `limit` and about `bytes` bytes.
-    pub fn page_back(&self, offset: Offset, limit: usize, bytes: usize) -> Vec<Message> {
-        within(self.history.before(offset), limit, bytes)
     }
 
     /// Removes all but the newest `count` messages.
@@ -296,11 +291,6 @@ impl Log {
             freed += self.history.drop_oldest();
         }
         freed
-    }
-
-    /// Removes the history. The position stays.
-    pub fn clear(&mut self) {
-        self.history.clear();
     }
 
     /// When the oldest message that is kept was published.
@@ -353,8 +343,11 @@ mod tests {
             log.append(&message(Position { epoch, offset: Offset(offset) }, 2));
         }
         assert_eq!((log.position().offset, log.next_position().offset), (Offset(43), Offset(44)));
-        let back: Vec<u64> = log.page_back(Offset(43), 10, 1_000).iter().map(|message| message.position.offset.0).collect();
-        assert_eq!((back, log.page_back(Offset(u64::MAX), 1, 0).len()), (vec![42], 1), "43 is not before 43");
+        let back = |offset, limit, bytes| {
+            let part = log.part(ReadFrom::Before(Offset(offset)), limit, bytes);
+            part.messages.iter().map(|message| message.position.offset.0).collect::<Vec<_>>()
+        };
+        assert_eq!((back(43, 10, 1_000), back(u64::MAX, 1, 0)), (vec![42], vec![43]), "43 is not before 43");
         let start = |since| {
             let start = log.start(ReplayRequest { since: Some((Some(epoch.as_str()), Offset(since))), last: None }, 1);
             (start.recovered, start.replay_from)

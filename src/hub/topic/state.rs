@@ -14,9 +14,7 @@ use crate::topic_name::TopicName;
 
 /// The state of one topic, under the topic's lock.
 pub struct State {
-    /// The messages and their positions.
     pub log: Log,
-    /// The outlets and members.
     pub audience: Audience,
     /// The rule in force at the last use.
     pub rule: Arc<Rule>,
@@ -54,12 +52,10 @@ impl State {
         self.log.start(wanted, self.rule.last)
     }
 
-    /// Removes expired messages.
     pub fn expire(&mut self, now: Moment) {
         self.log.expire(&self.rule, now);
     }
 
-    /// Ends the topic's life.
     pub fn die(&mut self) {
         self.lifetime.end();
         self.log.end();

@@ -20,7 +20,6 @@ pub struct EvictionOrder {
 }
 
 impl EvictionOrder {
-    /// No topics yet.
     pub fn new(rank: Rank) -> Self {
         Self { rank, topics: Mutex::default() }
     }

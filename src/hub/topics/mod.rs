@@ -35,7 +35,6 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// A hub without topics.
     pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let shared = Arc::<Shared>::default();
         Self {
@@ -49,12 +48,10 @@ impl Topics {
         }
     }
 
-    /// The engine, if there is one.
     pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
         self.shared.other_gateways.engine()
     }
 
-    /// The current moment of the clock.
     pub fn now(&self) -> Moment {
         self.clock.moment()
     }

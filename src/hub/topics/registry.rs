@@ -84,7 +84,6 @@ impl Registry {
         }
     }
 
-    /// How many topics live.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
