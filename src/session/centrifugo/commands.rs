@@ -146,6 +146,7 @@ impl Centrifugo {
 
     /// Executes a command, or returns why it is refused.
     fn execute(&mut self, id: u32, operation: Operation<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
+        let stats = matches!(operation, Operation::PresenceStats { .. });
         match operation {
             Operation::Connect(connect) => return self.connect(id, &connect, context),
             Operation::Send => return Err(Refusal::Disconnect(Disconnect::NOT_AVAILABLE, CloseReason::Policy)),
@@ -156,12 +157,8 @@ impl Centrifugo {
                 self.begin(Pending::Unsubscribe(Unsubscribe::new(id, topic, context)), context);
             }
             Operation::Publish { channel, data } => return self.publish(id, &topic_of(&channel)?, data, context),
-            Operation::Presence { channel } => {
-                let presence = Presence::new(id, topic_of(&channel)?, false, &self.subscriber, context)?;
-                self.begin(Pending::Presence(presence), context);
-            }
-            Operation::PresenceStats { channel } => {
-                let presence = Presence::new(id, topic_of(&channel)?, true, &self.subscriber, context)?;
+            Operation::Presence { channel } | Operation::PresenceStats { channel } => {
+                let presence = Presence::new(id, topic_of(&channel)?, stats, &self.subscriber, context)?;
                 self.begin(Pending::Presence(presence), context);
             }
             Operation::History(history) => {

@@ -108,12 +108,9 @@ impl Native {
         }
         let extra = self.principal.extra(topic, context);
         let publication = Publication {
-            payload: data,
-            kind: PayloadKind::Json,
             except: (!echo).then_some(self.principal.id()),
-            source: PublishSource::Session,
-            payer: None,
             extra: extra.as_ref(),
+            ..Publication::new(data, PayloadKind::Json, PublishSource::Session)
         };
         let about = || Published { topic: topic.clone(), id: owned(id) };
         let about_bytes = id.map_or(0, |RequestId(id)| id.len());

@@ -175,14 +175,8 @@ impl CentrifugoApi {
         }
         call.require(|identity| identity.grants.may_publish(&topic))?;
         let extra = (!tags.is_empty()).then(|| Arc::new(Extra { publisher: None, tags }));
-        let publication = Publication {
-            payload: &payload,
-            kind,
-            except: None,
-            source: PublishSource::Http,
-            payer: Some(&call.allowance.payer),
-            extra: extra.as_ref(),
-        };
+        let plain = Publication::new(&payload, kind, PublishSource::Http);
+        let publication = Publication { payer: Some(&call.allowance.payer), extra: extra.as_ref(), ..plain };
         let key = Some(&*asked.idempotency_key).filter(|key| !key.is_empty());
         Ok(call.publishing.submit(&topic, publication, key).await?)
     }
