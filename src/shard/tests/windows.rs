@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config as Cases, TestRunner};
 
-use super::bench::{HEAD, new_session, parts_with};
+use super::bench::{HEAD, arrived_with, new_session, parts_with};
 use super::{name, pattern};
 use crate::clock::Moment;
 use crate::config::{Config, Deflate, Limits, OnSlow, Rule, Rules, TopicDeflate};
@@ -24,9 +24,9 @@ use crate::metrics::{CloseReason, Metrics, PublishSource};
 use crate::session_id::Member;
 use crate::shard::context::SessionContext;
 use crate::shard::delivery::PLANTED;
-use crate::shard::intake::{Arrived, Inbox, Item, NewSession};
+use crate::shard::intake::{Inbox, Item, NewSession};
 use crate::shard::sessions::Sessions;
-use crate::shard::slot::{Metered, Stream};
+use crate::shard::slot::Metered;
 use crate::shard::upkeep::bound_paced;
 
 /// Two topics of each rule: history with `conflate`, with `drop_oldest`, with `replay`; compressed alone; not
@@ -249,10 +249,8 @@ impl Stage {
         let dialect = if is_raw { Dialect::Raw } else { Dialect::Json };
         let session = NewSession { encoding: Encoding::websocket(dialect, window), ..new_session() };
         let member = Member { session: session.id, user: None, info: None };
-        let socket = Metered::default();
-        socket.meter().room = 1 << 30;
-        self.sessions
-            .begin(session, Arrived { stream: Stream::Metered(socket.clone()), head: HEAD.to_vec(), already_read: bytes::Bytes::new() });
+        let (socket, arrived) = arrived_with(b"");
+        self.sessions.begin(session, arrived);
         let state = &self.sessions.state;
         let slot = state.table.open().find(|(_, connection)| connection.id() == member.session).map(|(slot, _)| slot).unwrap();
         self.sessions.state.flush(usize::MAX);
@@ -297,7 +295,7 @@ impl Stage {
             Err(_) => PayloadKind::Binary,
         };
         let except = except.and_then(|who| self.seen.get(who)).map(|seen| seen.member.session);
-        let publication = Publication { payload: &payload, kind, except, source: PublishSource::Http, payer: None, extra: None };
+        let publication = Publication { except, ..Publication::new(&payload, kind, PublishSource::Http) };
         let published = self.sessions.state.env.hub().try_publish(&name(topic), &publication, Waker::noop());
         let Ok(Attempt::Published(position)) = published else { panic!("nothing bounds what is published") };
         let payloads = self.published.entry(topic.to_owned()).or_default();

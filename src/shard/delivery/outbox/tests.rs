@@ -42,6 +42,13 @@ impl Desk {
         Self { outbox, tally, metrics, clock, epoch: Epoch::random() }
     }
 
+    /// A desk whose outbox has these messages.
+    fn with(messages: &[(&str, u64)]) -> Self {
+        let mut desk = Self::new();
+        desk.fill(messages);
+        desk
+    }
+
     /// A message of `topic`. The first token of the topic gives the rule: `c` conflates, `d` drops the oldest, any
     /// other disconnects. A second token `aged` gives a `max_age` of 1 s.
     fn message(&self, topic: &str, offset: u64) -> Arc<QueuedMessage> {
@@ -133,8 +140,7 @@ impl Desk {
 /// PROTOCOL 7: past the bound, queued `conflate` messages are conflated: the newest takes the place of the oldest.
 #[test]
 fn the_newest_message_takes_the_place_of_the_oldest() {
-    let mut desk = Desk::new();
-    desk.fill(&[("c.a", 1), ("x.a", 1), ("c.b", 1), ("c.a", 2), ("c.b", 2)]);
+    let mut desk = Desk::with(&[("c.a", 1), ("x.a", 1), ("c.b", 1), ("c.a", 2), ("c.b", 2)]);
     assert_eq!(desk.offer("c.a", 3, 3 * FRAME_BYTES), Offered::GaveWay);
     assert_eq!(desk.waiting(), ["c.a 3", "x.a 1", "c.b 2"]);
     assert_eq!((desk.gaps(), desk.outbox.bytes()), (vec![], 3 * FRAME_BYTES));
@@ -144,8 +150,7 @@ fn the_newest_message_takes_the_place_of_the_oldest() {
 /// PROTOCOL 7: up to the bound no message is conflated or dropped.
 #[test]
 fn no_message_gives_way_up_to_the_bound() {
-    let mut desk = Desk::new();
-    desk.fill(&[("c.a", 1), ("d.a", 1)]);
+    let mut desk = Desk::with(&[("c.a", 1), ("d.a", 1)]);
     assert_eq!(desk.offer("c.a", 2, 3 * FRAME_BYTES), Offered::Queued);
     assert_eq!(desk.waiting(), ["c.a 1", "d.a 1", "c.a 2"]);
 }
@@ -199,8 +204,7 @@ fn the_newest_waits_behind_a_long_frame() {
 /// dropped with a gap. The newest message of a `conflate` topic goes out at any age.
 #[test]
 fn messages_past_max_age_give_way_as_their_rule_says() {
-    let mut desk = Desk::new();
-    desk.fill(&[("c.aged", 1), ("c.aged", 2), ("d.aged", 1), ("x.aged", 1), ("x.b", 1)]);
+    let mut desk = Desk::with(&[("c.aged", 1), ("c.aged", 2), ("d.aged", 1), ("x.aged", 1), ("x.b", 1)]);
     desk.clock.advance(Duration::from_millis(1_001));
     desk.fill(&[("d.aged", 2)]);
     desk.outbox.end_aged(desk.clock.moment(), &mut desk.tally);
@@ -213,8 +217,7 @@ fn messages_past_max_age_give_way_as_their_rule_says() {
 /// subscription. (The topic told gaps from before, and new messages came before their `subscribed`.)
 #[test]
 fn a_topic_subscribed_again_begins_anew() {
-    let mut desk = Desk::new();
-    desk.fill(&[("x.a", 1), ("c.a", 10)]);
+    let mut desk = Desk::with(&[("x.a", 1), ("c.a", 10)]);
     desk.mark_unsubscribed(|topic| topic == "c.a");
     desk.fill(&[("x.a", 2), ("c.a", 12)]);
     assert_eq!(desk.offer("c.a", 13, 4 * FRAME_BYTES), Offered::GaveWay);
@@ -255,8 +258,7 @@ fn an_offer_to_a_full_outbox_costs_the_same_however_much_waits() {
 /// written one. A `conflate` topic has lost nothing.
 #[test]
 fn a_lapsed_subscription_leaves_the_outbox() {
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 1), ("d.a", 2), ("d.b", 1), ("c.c", 1), ("d.a", 3)]);
+    let mut desk = Desk::with(&[("d.a", 1), ("d.a", 2), ("d.b", 1), ("c.c", 1), ("d.a", 3)]);
     desk.outbox.backlog.set_begun(10);
     assert_eq!(desk.offer("d.a", 4, 5 * FRAME_BYTES), Offered::GaveWay);
     let lost = desk.outbox.take_lost();

@@ -75,8 +75,7 @@ fn replies_never_give_way() {
 #[test]
 fn a_ping_goes_before_waiting_frames() {
     let ping = || Queued { frame: vec![0; 2].into(), kind: FrameKind::Ping };
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 1), ("d.a", 2), ("c.b", 1)]);
+    let mut desk = Desk::with(&[("d.a", 1), ("d.a", 2), ("c.b", 1)]);
     desk.outbox.push_next(ping(), &mut desk.tally);
     assert_eq!(desk.waiting(), ["-", "d.a 1", "d.a 2", "c.b 1"]);
     desk.send_first();

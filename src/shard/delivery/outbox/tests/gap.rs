@@ -6,8 +6,7 @@ use super::*;
 /// gaps.
 #[test]
 fn the_oldest_are_dropped_with_exact_gaps() {
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 1), ("d.a", 2), ("x.a", 1), ("d.b", 7), ("d.a", 3)]);
+    let mut desk = Desk::with(&[("d.a", 1), ("d.a", 2), ("x.a", 1), ("d.b", 7), ("d.a", 3)]);
     assert_eq!(desk.offer("d.a", 4, 3 * FRAME_BYTES), Offered::GaveWay);
     assert_eq!(desk.waiting(), ["x.a 1", "d.a 3", "d.a 4"]);
     assert_eq!(desk.gaps(), [(1, 2), (7, 7)]);
@@ -17,8 +16,7 @@ fn the_oldest_are_dropped_with_exact_gaps() {
 /// PROTOCOL 3: a gap of dropped messages is told before a later gap in history, as before a message.
 #[test]
 fn a_gap_is_told_before_a_later_one_in_history() {
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 2), ("x.a", 1)]);
+    let mut desk = Desk::with(&[("d.a", 2), ("x.a", 1)]);
     assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
     let (topic, at) = (TopicName::parse("d.a").unwrap(), |offset| Position { epoch: desk.epoch, offset: Offset(offset) });
     assert_eq!(desk.outbox.take_gaps_before_replay(&topic, at(2)), [], "history begins with what was dropped");
@@ -29,8 +27,7 @@ fn a_gap_is_told_before_a_later_one_in_history() {
 /// PROTOCOL 3: a gap is told before the next message of its topic, and not before a message of another topic.
 #[test]
 fn a_gap_waits_for_its_topics_next_message() {
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 1), ("x.a", 1), ("d.a", 2)]);
+    let mut desk = Desk::with(&[("d.a", 1), ("x.a", 1), ("d.a", 2)]);
     assert_eq!(desk.outbox.shrink(2 * FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
     assert_eq!(desk.outbox.take_gaps_before_next(), [], "the next message is another topic's");
     desk.send_first();
@@ -58,8 +55,7 @@ fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
 /// subscription.
 #[test]
 fn a_topic_that_was_left_is_told_of_gaps_to_its_end() {
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 1), ("d.a", 2), ("d.a", 3)]);
+    let mut desk = Desk::with(&[("d.a", 1), ("d.a", 2), ("d.a", 3)]);
     desk.mark_unsubscribed(|_| true);
     desk.fill(&[("d.a", 4)]);
     desk.mark_unsubscribed(|_| true);
@@ -84,8 +80,7 @@ fn gaps_are_bounded() {
 /// PROTOCOL 3: a session with a gap to be told and no queued frame does not count as slow.
 #[test]
 fn a_gap_alone_is_not_slow() {
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 1), ("x.a", 1)]);
+    let mut desk = Desk::with(&[("d.a", 1), ("x.a", 1)]);
     desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
     assert_eq!(desk.figure("slow_sessions"), 1);
     assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
@@ -116,8 +111,7 @@ fn gaps_are_given_up_in_steps() {
 /// PROTOCOL 3: a gap belongs to one epoch of its topic. In a later epoch, the epoch itself tells the loss.
 #[test]
 fn a_gap_is_of_its_epoch() {
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 7), ("x.a", 1)]);
+    let mut desk = Desk::with(&[("d.a", 7), ("x.a", 1)]);
     assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
     desk.send_first();
     desk.epoch = Epoch::random();

@@ -6,8 +6,7 @@ use super::*;
 /// before.
 #[test]
 fn topics_are_marked_a_part_at_a_time() {
-    let mut desk = Desk::new();
-    desk.fill(&[("d.a", 1), ("d.a", 2), ("d.a", 3), ("d.b", 1)]);
+    let mut desk = Desk::with(&[("d.a", 1), ("d.a", 2), ("d.a", 3), ("d.b", 1)]);
     let unsubscribed = |topic: &TopicName| topic.as_str() == "d.a";
     assert_eq!(desk.outbox.mark_unsubscribed(2, unsubscribed), 2);
     assert_eq!(desk.offer("d.b", 2, 3 * FRAME_BYTES), Offered::GaveWay);
