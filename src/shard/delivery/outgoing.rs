@@ -121,7 +121,7 @@ impl OutgoingTable {
     /// The bytes in the outbox of the session in `slot` that count against `limits.outbox_bytes`. Replies and replayed
     /// messages do not count.
     pub fn counted_bytes(&self, slot: u32) -> usize {
-        self.outbox(slot).map_or(0, |outbox| outbox.account().counted_bytes())
+        self.outbox(slot).map_or(0, |outbox| outbox.account().counted_bytes)
     }
 
     /// The bytes in the outbox of the session in `slot`.

@@ -191,7 +191,7 @@ impl Delivery {
 
     /// The bytes of replies that wait for the session in `slot`, which is being read.
     pub fn reply_bytes(&self, slot: u32) -> usize {
-        self.outgoing.outbox(slot).map_or(0, |outbox| outbox.account().uncounted_bytes()) + self.reply_bytes
+        self.outgoing.outbox(slot).map_or(0, |outbox| outbox.account().uncounted_bytes) + self.reply_bytes
     }
 
     /// Whether the write batch has nothing for the session in `slot`.

@@ -10,10 +10,8 @@ use crate::shard::slot::{Metered, Stream};
 /// them.
 #[tokio::test]
 async fn the_head_and_the_first_frames_take_one_write() {
-    let mut bench = Bench::new();
-    bench.subscribe("c.a");
-    bench.publish("c.a");
-    bench.flush();
+    let mut bench = Bench::subscribed("c.a");
+    bench.send("c.a");
     let mut client = bench.arrive(HEAD);
     let mut read = [0; 4096];
     let bytes = client.read(&mut read).unwrap();
@@ -24,14 +22,11 @@ async fn the_head_and_the_first_frames_take_one_write() {
 /// RFC 6455 §4.2.2: the 101 comes first, even if the outbox was full before the socket arrived and overflows after it.
 #[tokio::test]
 async fn the_head_is_never_discarded() {
-    let mut bench = Bench::new();
-    bench.subscribe("k.a");
+    let mut bench = Bench::subscribed("k.a");
     bench.publish("k.a");
-    bench.publish("k.a");
-    bench.flush();
+    bench.send("k.a");
     let mut client = bench.arrive(HEAD);
-    bench.publish("k.a");
-    bench.flush();
+    bench.send("k.a");
     let read = bench.read(&mut client).await;
     assert_eq!(&read[..HEAD.len()], HEAD);
     assert_eq!(events(&read[HEAD.len()..]), ["message 1", "message 2", "message 3"]);
@@ -41,8 +36,7 @@ async fn the_head_is_never_discarded() {
 /// read.
 #[tokio::test]
 async fn a_busy_session_is_read_after_its_first_frames() {
-    let mut bench = Bench::new();
-    bench.subscribe("c.a");
+    let mut bench = Bench::subscribed("c.a");
     let _client = bench.arrive(HEAD);
     let owes_first_words = |bench: &mut Bench| {
         bench.state().table.get(0).is_some_and(|connection| connection.is_fresh()) && !bench.state().delivery.owes_nothing(0)
@@ -57,17 +51,14 @@ async fn a_busy_session_is_read_after_its_first_frames() {
 /// PROTOCOL 6: a session that is too slow gets its close code, even if its socket has accepted nothing of its outbox.
 #[test]
 fn a_session_cut_off_in_a_flush_gets_its_close_code() {
-    let mut bench = Bench::new();
-    bench.subscribe("k.a");
+    let mut bench = Bench::subscribed("k.a");
     let socket = Metered::default();
     socket.meter().room = HEAD.len();
     bench.arrive_on(Stream::Metered(socket.clone()), HEAD);
     bench.flush();
+    bench.send("k.a");
     bench.publish("k.a");
-    bench.flush();
-    bench.publish("k.a");
-    bench.publish("k.a");
-    bench.flush();
+    bench.send("k.a");
     socket.meter().room = 4096;
     bench.flush();
     bench.state().write_outbox(0);

@@ -50,6 +50,13 @@ impl Bench {
         Self { sessions, inbox, live, session }
     }
 
+    /// A bench whose session is subscribed to `topic`.
+    pub fn subscribed(topic: &str) -> Self {
+        let mut bench = Self::new();
+        bench.subscribe(topic);
+        bench
+    }
+
     /// Replaces the session by another one with `reader`.
     pub fn replace(&mut self, reader: impl Reader + 'static) {
         self.replace_with(NewSession { reader: Box::new(reader), ..new_session() });
@@ -128,6 +135,12 @@ impl Bench {
         }
     }
 
+    /// Publishes one message and writes it, as far as sockets accept it.
+    pub fn send(&mut self, topic: &str) {
+        self.publish(topic);
+        self.flush();
+    }
+
     /// Queues a reply for the session in `slot`.
     pub fn say(&mut self, slot: u32) {
         self.state().queue_event(slot, &Event::Pong { id: None });
@@ -169,6 +182,12 @@ impl Bench {
     /// Attaches `stream` as the session's socket, with `head` before all frames.
     pub fn arrive_on(&mut self, stream: Stream, head: &[u8]) {
         self.sessions.arrive(self.session, Arrived { stream, head: head.to_vec(), already_read: bytes::Bytes::new() });
+    }
+
+    /// Attaches the session's socket, and reads all that waits for the session, which ends.
+    pub async fn read_all(&mut self) -> Vec<u8> {
+        let mut client = self.arrive(b"");
+        self.read(&mut client).await
     }
 
     /// Writes all that waits for the session and ends it. Returns the bytes that `client` reads.
@@ -233,7 +252,6 @@ fn expect(sessions: &mut Sessions) -> SessionId {
     id
 }
 
-/// A session of the native dialect.
 /// A socket that takes everything, and its arrival. The client has sent `input` already.
 pub fn arrived_with(input: &[u8]) -> (Metered, Arrived) {
     let socket = Metered::default();
@@ -242,6 +260,7 @@ pub fn arrived_with(input: &[u8]) -> (Metered, Arrived) {
     (socket.clone(), Arrived { stream: Stream::Metered(socket), head: HEAD.to_vec(), already_read })
 }
 
+/// A session of the native dialect.
 pub fn new_session() -> NewSession {
     let encoding = Encoding::websocket(Dialect::Json, None);
     let (address, reader, permit) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));

@@ -215,8 +215,7 @@ fn a_publish_that_is_given_up_is_forgotten() {
 /// A session that ends while its publish waits does not hold up others.
 #[test]
 fn a_session_that_ends_is_forgotten() {
-    let mut bench = Bench::new();
-    bench.subscribe("c.a");
+    let mut bench = Bench::subscribed("c.a");
     bench.inbox.set_bytes_max(1);
     let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
     assert!(matches!(bench.context().publish(&name("c.a"), &publication), Answer::Ready(Ok(_))));

@@ -15,49 +15,39 @@ fn offsets(events: &[String]) -> Vec<u64> {
 /// PROTOCOL 7: only the frame by which the socket reports room is queued. All messages come, in order and once.
 #[tokio::test]
 async fn a_slow_session_reads_on_from_history() {
-    let mut bench = Bench::new();
-    bench.subscribe("r.a");
-    bench.publish("r.a");
-    bench.flush();
+    let mut bench = Bench::subscribed("r.a");
+    bench.send("r.a");
     let first = bench.state().owed_bytes(0);
     (1..MESSAGES / 2).for_each(|_| bench.publish("r.a"));
     bench.flush();
     (MESSAGES / 2..MESSAGES).for_each(|_| {
-        bench.publish("r.a");
-        bench.flush();
+        bench.send("r.a");
     });
     assert_eq!(bench.state().owed_bytes(0), first, "only the first frame is queued");
-    let mut client = bench.arrive(b"");
-    let read = bench.read(&mut client).await;
+    let read = bench.read_all().await;
     assert_eq!(offsets(&events(&read)), (1..=MESSAGES as u64).collect::<Vec<_>>());
 }
 
 /// PROTOCOL 7: a write batch with many messages of the topic leaves only one of them in the outbox.
 #[tokio::test]
 async fn messages_that_one_write_left_are_read_on() {
-    let mut bench = Bench::new();
-    bench.subscribe("r.a");
+    let mut bench = Bench::subscribed("r.a");
     (0..MESSAGES).for_each(|_| bench.publish("r.a"));
     bench.flush();
     assert!(bench.state().owed_bytes(0) < 600, "{} bytes", bench.state().owed_bytes(0));
-    bench.publish("r.a");
-    bench.flush();
-    let mut client = bench.arrive(b"");
-    let read = bench.read(&mut client).await;
+    bench.send("r.a");
+    let read = bench.read_all().await;
     assert_eq!(offsets(&events(&read)), (1..=MESSAGES as u64 + 1).collect::<Vec<_>>());
 }
 
 /// PROTOCOL 7: a gap is told only for messages that history has dropped.
 #[tokio::test]
 async fn a_gap_is_told_for_messages_that_history_dropped() {
-    let mut bench = Bench::new();
-    bench.subscribe("r.a");
+    let mut bench = Bench::subscribed("r.a");
     (0..50).for_each(|_| {
-        bench.publish("r.a");
-        bench.flush();
+        bench.send("r.a");
     });
-    let mut client = bench.arrive(b"");
-    let events = events(&bench.read(&mut client).await);
+    let events = events(&bench.read_all().await);
     assert_eq!((&*events[0], &*events[1], &*events[2]), ("message 1", "gap", "message 31"));
     assert_eq!(offsets(&events), [1].into_iter().chain(31..=50).collect::<Vec<_>>());
 }
@@ -65,34 +55,27 @@ async fn a_gap_is_told_for_messages_that_history_dropped() {
 /// PROTOCOL 3 and 7: an unsubscribe ends reading on. A queued message comes before the answer.
 #[tokio::test]
 async fn an_unsubscribe_ends_reading_on() {
-    let mut bench = Bench::new();
-    bench.subscribe("r.a");
+    let mut bench = Bench::subscribed("r.a");
     bench.subscribe("r.b");
     for topic in ["r.a", "r.b", "r.a"] {
-        bench.publish(topic);
-        bench.flush();
+        bench.send(topic);
     }
     bench.unsubscribe("r.a");
     bench.flush();
     bench.publish("r.a");
-    bench.publish("r.b");
-    bench.flush();
-    let mut client = bench.arrive(b"");
-    assert_eq!(events(&bench.read(&mut client).await), ["message 1", "unsubscribed", "message 1", "message 2"]);
+    bench.send("r.b");
+    assert_eq!(events(&bench.read_all().await), ["message 1", "unsubscribed", "message 1", "message 2"]);
 }
 
 /// PROTOCOL 7: messages of other topics are queued as their rule says, in order.
 #[tokio::test]
 async fn other_topics_are_queued_as_before() {
-    let mut bench = Bench::new();
-    bench.subscribe("r.a");
+    let mut bench = Bench::subscribed("r.a");
     bench.subscribe("k.a");
     for topic in ["k.a", "r.a", "k.a", "r.a"] {
-        bench.publish(topic);
-        bench.flush();
+        bench.send(topic);
     }
-    let mut client = bench.arrive(b"");
-    assert_eq!(events(&bench.read(&mut client).await), ["message 1", "message 2", "message 1", "message 2"]);
+    assert_eq!(events(&bench.read_all().await), ["message 1", "message 2", "message 1", "message 2"]);
 }
 
 /// PROTOCOL 7: cursors into histories count for their session. A session with cursors on more topics than its

@@ -10,16 +10,13 @@ use super::bench::{Bench, events};
 #[tokio::test]
 async fn messages_of_a_left_topic_end_with_their_subscription() {
     for (topic, first) in [("c.a", ["message 1", "unsubscribed"]), ("d.a", ["unsubscribed", "message 2"])] {
-        let mut bench = Bench::new();
-        bench.subscribe(topic);
+        let mut bench = Bench::subscribed(topic);
         bench.publish(topic);
         bench.unsubscribe(topic);
         bench.flush();
         bench.subscribe(topic);
         bench.publish(topic);
-        bench.publish(topic);
-        bench.flush();
-        let mut client = bench.arrive(b"");
-        assert_eq!(events(&bench.read(&mut client).await), [first[0], first[1], "message 3"], "{topic}");
+        bench.send(topic);
+        assert_eq!(events(&bench.read_all().await), [first[0], first[1], "message 3"], "{topic}");
     }
 }

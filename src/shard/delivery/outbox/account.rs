@@ -7,32 +7,17 @@ use crate::metrics::{Gauge, Tally};
 #[derive(Default)]
 pub struct Account {
     /// The bytes of messages and changes of presence. The bound applies to these.
-    counted_bytes: usize,
+    pub counted_bytes: usize,
     /// The number of frames that the bound applies to.
-    counted: usize,
+    pub counted: usize,
     /// The bytes of replies, echoes and replayed messages.
-    uncounted_bytes: usize,
+    pub uncounted_bytes: usize,
 }
 
 impl Account {
     /// The bytes of all frames.
     pub fn bytes(&self) -> usize {
         self.counted_bytes + self.uncounted_bytes
-    }
-
-    /// The bytes that count against the bound.
-    pub fn counted_bytes(&self) -> usize {
-        self.counted_bytes
-    }
-
-    /// The number of frames that count against the bound.
-    pub fn counted(&self) -> usize {
-        self.counted
-    }
-
-    /// The bytes of replies, echoes and replayed messages.
-    pub fn uncounted_bytes(&self) -> usize {
-        self.uncounted_bytes
     }
 
     /// Whether the counted bytes fit into `bytes_max`. A single frame may have any size.

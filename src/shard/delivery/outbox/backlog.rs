@@ -135,8 +135,8 @@ impl Backlog {
     /// Replaces the newest Pong by `pong`, if [`PONGS_MAX`] Pongs wait. Returns `false` if fewer do.
     pub fn replace_pong(&mut self, pong: &Queued, tally: &mut Tally) -> bool {
         let pinned = self.pinned().and_then(|place| self.queue.get(place));
-        let waiting = self.index.pongs() - usize::from(pinned.is_some_and(|queued| matches!(queued.kind, FrameKind::Pong)));
-        let newest = self.index.newest_pong().filter(|_| waiting >= PONGS_MAX);
+        let waiting = self.index.pongs - usize::from(pinned.is_some_and(|queued| matches!(queued.kind, FrameKind::Pong)));
+        let newest = self.index.newest_pong.filter(|_| waiting >= PONGS_MAX);
         let Some(newest) = newest.and_then(|place| self.queue.get_mut(place)) else { return false };
         self.account.remove(newest, tally);
         newest.frame = pong.frame.clone();
@@ -182,7 +182,7 @@ impl Backlog {
     pub fn is_newest_alone(&self) -> bool {
         let pinned = self.pinned();
         let begun = pinned.and_then(|place| self.queue.get(place)).is_some_and(Queued::is_counted);
-        self.account.counted() - usize::from(begun) == 1 && self.newest_conflated.values().any(|place| Some(*place) != pinned)
+        self.account.counted - usize::from(begun) == 1 && self.newest_conflated.values().any(|place| Some(*place) != pinned)
     }
 
     /// The newest message of `topic` that waits from before the unsubscribe number `unsubscribe`.

@@ -16,24 +16,14 @@ pub struct Index {
     /// For each topic and number of an unsubscribe, the place of the newest message from before it.
     newest_unsubscribed: HashMap<(TopicName, u32), i64>,
     pings: usize,
-    pongs: usize,
-    newest_pong: Option<i64>,
+    pub pongs: usize,
+    pub newest_pong: Option<i64>,
 }
 
 impl Index {
     /// Whether a heartbeat waits.
     pub fn has_ping(&self) -> bool {
         self.pings > 0
-    }
-
-    /// The number of Pongs that wait.
-    pub fn pongs(&self) -> usize {
-        self.pongs
-    }
-
-    /// The place of the newest Pong.
-    pub fn newest_pong(&self) -> Option<i64> {
-        self.newest_pong
     }
 
     /// The place of the newest waiting change of the same member and topic.
