@@ -1,6 +1,6 @@
 """A chat in the terminal: python chat.py [nickname] [topic] [url]   (pip install websocket-client)
 
-The raw dialect makes a topic a plain WebSocket: what is sent is published, what is published arrives.
+In the raw dialect a topic is a plain WebSocket: each message that is sent is published, and each message of others is received.
 """
 import json
 import sys
@@ -22,9 +22,9 @@ except (OSError, websocket.WebSocketException) as error:
 
 def show():
     for message in iter(socket.recv, ""):  # An empty text is the end.
-        try:  # Others may send plain text, the built-in page sends JSON.
-            said = json.loads(message)
-            print(f"{said['nickname']}: {said['text']}", flush=True)
+        try:  # The built-in page sends JSON. Other clients may send plain text.
+            line = json.loads(message)
+            print(f"{line['nickname']}: {line['text']}", flush=True)
         except (ValueError, KeyError, TypeError):
             print(message, flush=True)
 

@@ -1,8 +1,8 @@
-// Quotes and a greeting in Node: node quotes.mjs [url]   (before Node 22: npm install ws)
-// A project of yours takes the client from its gateway: curl -o belfry.mjs http://127.0.0.1:8765/belfry.js
+// Prints quotes and publishes a greeting: node quotes.mjs [url]   (before Node 22: npm install ws)
+// In your own project, get the client from the gateway: curl -o belfry.mjs http://127.0.0.1:8765/belfry.js
 import { Belfry } from '../src/server/page/belfry.js';
 
-const missing = 'this Node has no WebSocket of its own: take Node 22, or run `npm install ws`';
+const missing = 'this version of Node has no WebSocket: use Node 22, or run `npm install ws`';
 const WebSocket = globalThis.WebSocket ?? (await import('ws').catch(() => exit(missing))).default;
 const gateway = new Belfry(process.argv[2], {
   WebSocket,
@@ -12,14 +12,14 @@ const gateway = new Belfry(process.argv[2], {
 });
 
 const quotes = gateway.subscribe('quotes.*', {
-  intervalMs: 500, // at most two a second of each, the newest
+  intervalMs: 500, // the newest quote of each topic, at most twice a second
   onLost: ({ topic, reason }) => console.error('messages may be missing:', topic, reason),
 });
 
 console.error('our greeting has offset', await gateway.publish('chat.lobby', { nickname: 'node', text: 'hi' }));
 for await (const { topic, offset, data } of quotes) console.log(topic, offset, data.price);
 
-function exit(words) {
-  console.error(words);
+function exit(message) {
+  console.error(message);
   process.exit(1);
 }

@@ -1,4 +1,4 @@
-"""Quotes that survive a lost connection: python quotes.py [url]   (pip install websockets)"""
+"""Prints quotes, and resumes after a lost connection: python quotes.py [url]   (pip install websockets)"""
 import asyncio
 import json
 import sys
@@ -13,7 +13,7 @@ seen = {}  # topic -> the position of the newest message
 
 
 def explain(error):
-    """Says why there is no connection; `connect` tries again, ever more slowly, where that may help."""
+    """Prints why there is no connection. `connect` tries again with a growing delay, unless the error is permanent."""
     print(f"no gateway at {url}: {error} (`belfry serve` starts one)", file=sys.stderr, flush=True)
     return process_exception(error)
 
@@ -22,7 +22,7 @@ async def main():
     async for socket in connect(url, process_exception=explain):
         command = {"op": "subscribe", "id": 1, "topics": ["quotes.*"]}
         if seen:
-            command["since"] = seen  # What was missed comes first, in order, each message once.
+            command["since"] = seen  # Missed messages are replayed first, in order, each once.
         await socket.send(json.dumps(command))
         async for text in socket:
             event = json.loads(text)

@@ -1,4 +1,4 @@
-"""Quotes without a WebSocket: server-sent events, in plain Python: python stream.py [url] [topics]"""
+"""Prints quotes from server-sent events, without a library: python stream.py [url] [topics]"""
 import http.client
 import json
 import sys
@@ -10,7 +10,7 @@ import urllib.request
 base = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8765"
 topics = sys.argv[2] if len(sys.argv) > 2 else "quotes.AAPL,quotes.MSFT"
 url = f"{base}/sse?topics={urllib.parse.quote(topics, safe=',')}&last=1"
-last_id, retry = None, 2.0  # Where the stream stands, and when to come back to it.
+last_id, retry = None, 2.0  # The position in the stream, and the seconds before a reconnect.
 
 
 def read(stream):
@@ -28,7 +28,7 @@ def read(stream):
             name = value
         elif field == "data":
             data.append(value)
-        elif not field and not value:  # An empty line ends an event; a line that begins with a colon says nothing.
+        elif not field and not value:  # An empty line ends an event. A line that begins with a colon is a comment.
             if data and name == "message":
                 message = json.loads("\n".join(data))
                 print(message["topic"], message["offset"], json.dumps(message["data"]), flush=True)
@@ -40,9 +40,9 @@ def read(stream):
 while True:
     request = urllib.request.Request(url, headers={"Accept": "text/event-stream"})
     if last_id:
-        request.add_header("Last-Event-ID", last_id)  # What was missed comes first, in order, each message once.
+        request.add_header("Last-Event-ID", last_id)  # Missed messages are replayed first, in order, each once.
     try:
-        with urllib.request.urlopen(request, timeout=60) as stream:  # The gateway breaks a silence of 25 seconds.
+        with urllib.request.urlopen(request, timeout=60) as stream:  # The gateway sends a heartbeat after 25 seconds of silence.
             read(stream)
     except urllib.error.HTTPError as error:
         sys.exit(f"{error.code}: {error.read().decode()}")

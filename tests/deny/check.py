@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Licences, sources and duplicates of all that the gateway is built of, as deny.toml allows them; without network.
+"""Checks licences, sources and duplicate versions of all dependencies against deny.toml, without network.
 
-Reads `cargo metadata` from standard input. Told are all that is not allowed, and exceptions that nothing needs any more.
+Reads the output of `cargo metadata` from standard input. Prints every violation, and every exception that is not needed.
 """
 
 import collections
@@ -15,7 +15,7 @@ REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
 
 
 def is_allowed(expression, allowed):
-    """Whether an SPDX expression (its old form with slashes too) can be met with the allowed licences."""
+    """Whether the allowed licences satisfy an SPDX expression, which may have the old form with slashes."""
     tokens = re.findall(r"\(|\)|[^\s()]+", expression.replace("/", " OR "))
 
     def any_of():
@@ -59,9 +59,9 @@ def problems(metadata, deny):
             yield f"{name}: comes from {package['source']}; only the registry and this repository are allowed"
     doubled = {name for name, known in versions.items() if len(known) > 1}
     for name in sorted(doubled - skipped):
-        yield f"{name}: is there as {', '.join(sorted(versions[name]))}; take one out, or name it in bans.skip"
+        yield f"{name}: has the versions {', '.join(sorted(versions[name]))}; remove one, or list the name in bans.skip"
     for name in sorted(skipped - doubled):
-        yield f"{name}: stands in bans.skip and is there once; take it out"
+        yield f"{name}: is in bans.skip and has one version; remove it from the list"
 
 
 def test():

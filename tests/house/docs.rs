@@ -1,4 +1,4 @@
-//! The lists in the docs, compared with the source.
+//! Compares the lists in the docs with the source.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ const PROSE_COLUMNS_MAX: usize = 120;
 /// The most columns of a row of a table.
 const TABLE_COLUMNS_MAX: usize = 200;
 
-/// Each spelling of the closed sets in the source: `BadRequest = "bad_request",`, `Topics = "topics": "Topics …",` and
-/// `Normal = 1000,`.
+/// The values of the closed sets in a file, as in `BadRequest = "bad_request",`, `Topics = "topics": "Topics …",` and
+/// `Normal = 1000,`, that `keep` selects.
 fn spellings(path: &str, keep: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let text = read(path);
     let arms = text.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = "));
@@ -19,12 +19,12 @@ fn spellings(path: &str, keep: impl Fn(&str) -> bool) -> BTreeSet<String> {
     values.map(str::to_owned).filter(|value| keep(value)).collect()
 }
 
-/// Fails if a page of the docs lacks one of these as a word of its own.
+/// Fails if a page of the docs lacks one of `names` as a word.
 fn expect_in_page(page: &str, names: &BTreeSet<String>) {
     let text = read(page);
     let words: BTreeSet<_> = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
     let missing: Vec<_> = names.iter().filter(|name| !words.contains(name.as_str())).cloned().collect();
-    expect_none(&missing, &format!("{page} lacks what the source has"));
+    expect_none(&missing, &format!("{page} lacks names of the source"));
 }
 
 /// House 5.14: the codes of errors and closes are those of `docs/protocol.md`.
@@ -37,15 +37,15 @@ fn the_docs_have_every_code() {
     expect_in_page("docs/protocol.md", &closes);
 }
 
-/// House 5.14: no close code of the docs is unknown to the source.
+/// House 5.14: the source has every close code of the docs.
 #[test]
-fn the_docs_have_no_code_too_many() {
+fn the_docs_have_only_known_close_codes() {
     let text = read("docs/protocol.md");
     let known = spellings("src/codes.rs", |value| value.chars().all(|letter| letter.is_ascii_digit()));
-    let told = text
+    let named = text
         .split(|letter: char| !letter.is_alphanumeric())
         .filter(|word| word.len() == 4 && word.starts_with("40") && word.parse::<u16>().is_ok());
-    let unknown: BTreeSet<_> = told.filter(|code| !known.contains(*code)).map(str::to_owned).collect();
+    let unknown: BTreeSet<_> = named.filter(|code| !known.contains(*code)).map(str::to_owned).collect();
     expect_none(&unknown.into_iter().collect::<Vec<_>>(), "docs/protocol.md has close codes that the source lacks");
 }
 
@@ -73,9 +73,9 @@ fn the_docs_have_every_metric() {
     expect_in_page("docs/metrics.md", &names);
 }
 
-/// House 5.14: each test that `docs/conformance.md` names is there.
+/// House 5.14: each test that `docs/conformance.md` names exists.
 #[test]
-fn the_docs_name_tests_that_are_there() {
+fn the_tests_that_the_docs_name_exist() {
     let page = read("docs/conformance.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.rsplit_once(" | ")?.1.strip_suffix(" |"));
     let named = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| !name.contains(['/', '.', '-', ' ']));
@@ -83,7 +83,7 @@ fn the_docs_name_tests_that_are_there() {
     let code: String = files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let missing: BTreeSet<_> = named.filter(|name| !code.contains(&format!("fn {name}("))).map(str::to_owned).collect();
     assert!(page.contains("`the_limit_is_exact`"), "this test reads the names of tests");
-    expect_none(&missing.into_iter().collect::<Vec<_>>(), "docs/conformance.md names tests that are not there");
+    expect_none(&missing.into_iter().collect::<Vec<_>>(), "docs/conformance.md names tests that do not exist");
 }
 
 /// The pages of the docs, with their paths.
@@ -111,9 +111,9 @@ fn lines_of_the_docs_are_short() {
     expect_none(&found, "lines of the docs are short");
 }
 
-/// Links between the pages lead to files that are there.
+/// Links between the pages lead to files that exist.
 #[test]
-fn links_lead_somewhere() {
+fn links_lead_to_existing_files() {
     let mut found = Vec::new();
     for (path, text) in pages() {
         let folder = root().join(&path).parent().unwrap().to_path_buf();
@@ -122,19 +122,19 @@ fn links_lead_somewhere() {
         let missing = files.filter(|target| !folder.join(target.split('#').next().unwrap()).exists());
         found.extend(missing.map(|target| format!("{path}: {target}")));
     }
-    expect_none(&found, "a link leads to a file that is there");
+    expect_none(&found, "a link leads to a file that exists");
 }
 
-/// House 13: each path that ARCHITECTURE.md names is there, from the root or from `src/`.
+/// House 13: each path that ARCHITECTURE.md names exists, from the root or from `src/`.
 #[test]
-fn the_architecture_names_files_that_are_there() {
+fn the_files_that_the_architecture_names_exist() {
     let page = read("ARCHITECTURE.md");
     let named: BTreeSet<_> =
         page.split('`').skip(1).step_by(2).filter(|name| name.ends_with('/') || name.ends_with(".rs") && *name != "mod.rs").collect();
     let is_there = |name: &str| [root().join(name), root().join("src").join(name)].iter().any(|path| path.exists());
     let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).map(|name| (*name).to_owned()).collect();
     assert!(named.contains("hub/topic/mod.rs"), "this test reads the page: {named:?}");
-    expect_none(&missing, "ARCHITECTURE.md names files that are not there");
+    expect_none(&missing, "ARCHITECTURE.md names files that do not exist");
     let layers: Vec<_> =
         read("src/lib.rs").lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';').map(str::to_owned)).collect();
     let absent: Vec<_> =
@@ -142,9 +142,9 @@ fn the_architecture_names_files_that_are_there() {
     expect_none(&absent, "ARCHITECTURE.md has a layer for each module");
 }
 
-/// The tests of the contract that are left out on an engine are there, and each list of them has its reason.
+/// Each name in `clustered.txt` is that of a test of the contract.
 #[test]
-fn what_is_left_out_on_an_engine_is_there() {
+fn the_tests_left_out_on_an_engine_exist() {
     let list = read("tests/contract/clustered.txt");
     let named = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let is_there = |name: &&str| {

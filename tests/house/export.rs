@@ -1,5 +1,5 @@
-//! What a running program could write down of its topics and sessions and go on with elsewhere: no time without its clock, and
-//! nothing that lies outside of the values themselves.
+//! The values of topics and sessions could be exported to another process: no time comes without its clock, and no state is
+//! global.
 
 use crate::lexer::{is_word, item_lines};
 use crate::project::expect_none;
@@ -8,12 +8,13 @@ use crate::source::{CRATES, sources};
 /// The folders whose values live as long as a topic or a session.
 const FOLDERS: [&str; 5] = ["src/hub/", "src/shard/", "src/session/", "src/dialect/", "src/frame/"];
 
-/// What none of them may name: times of the machine's own clock, which mean nothing in another process, and global variables.
+/// Words that no file in these folders may have: times of the machine's clock, which mean nothing in another process, and global
+/// variables.
 const WORDS: [&str; 6] = ["Instant", "SystemTime", "static", "thread_local", "LazyLock", "OnceCell"];
 
-/// House 5.7: times come from the `Clock` that was handed in, and a value has all that belongs to it.
+/// House 5.7: times come from a `Clock` that is a parameter, and no state is outside of a value.
 #[test]
-fn topics_and_sessions_could_be_written_down() {
+fn values_of_topics_and_sessions_use_no_machine_clock_or_global() {
     let mut found = Vec::new();
     for source in sources(CRATES[0]) {
         if !FOLDERS.iter().any(|folder| source.path.starts_with(folder)) {
@@ -31,5 +32,5 @@ fn topics_and_sessions_could_be_written_down() {
             index += 1;
         }
     }
-    expect_none(&found, "a topic and a session could be written down: no time without its clock, no globals");
+    expect_none(&found, "topics and sessions use neither the machine's clock nor global variables");
 }

@@ -1,4 +1,4 @@
-//! The direction of imports: layers of modules, folders with one public face, no cycles.
+//! Checks the direction of imports: modules have layers, folders have one public face, and there are no cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ const GATEWAY: Crate = CRATES[0];
 /// The layer of the program itself, above all modules of the library.
 const PROGRAM_LAYER: u32 = 9;
 
-/// Cycles that are still there, each named by a module on it.
+/// Known cycles, each named by one of its modules.
 const CYCLES_LEFT: &[&str] = &[];
 
-/// The layer of each module, as the table of `lib.rs` has it.
+/// The layer of each module, from the table of `lib.rs`.
 fn layers() -> BTreeMap<String, u32> {
     let map = read("src/lib.rs");
     let rows = map.lines().filter_map(|line| line.strip_prefix("//! | ")?.split_once('|'));
@@ -44,7 +44,7 @@ fn violation(source: &Source, path: &[String], modules: &Modules, layers: &BTree
     (is_folder_of_here && !names_a_module).then(|| format!("takes from the `mod.rs` above it, `{}`", target.join("::")))
 }
 
-/// House 1: each module has its layer in the map.
+/// House 1: each module has a layer in the table of `lib.rs`.
 #[test]
 fn every_module_has_a_layer() {
     let library = read("src/lib.rs");
@@ -53,10 +53,10 @@ fn every_module_has_a_layer() {
     assert_eq!(declared, layers().into_keys().collect());
 }
 
-/// House 1: a file takes from lower layers or its own; no file takes from the `mod.rs` above it; outsiders name only what a
-/// folder's `mod.rs` hands out. This holds for `use` lines and for paths in the code.
+/// House 1: a file imports from lower layers or from siblings. No file imports from the `mod.rs` above it. Other folders name only
+/// what a folder's `mod.rs` exports. This holds for `use` lines and for paths in the code.
 #[test]
-fn imports_go_down() {
+fn imports_are_from_lower_layers_or_siblings() {
     let (sources, layers) = (sources(GATEWAY), layers());
     let modules = Modules::of(&sources);
     let mut found = Vec::new();
@@ -68,10 +68,10 @@ fn imports_go_down() {
             }
         }
     }
-    expect_none(&found, "a file takes from lower layers, or from siblings");
+    expect_none(&found, "a file imports from lower layers, or from siblings");
 }
 
-/// For each module, the siblings that files in it take from. `a::b::c` that takes from `a::d::e` makes `a::b` depend on `a::d`.
+/// For each module, the siblings that its files import from. If `a::b::c` imports from `a::d::e`, then `a::b` depends on `a::d`.
 fn dependencies(sources: &[Source]) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let modules = Modules::of(sources);
     let mut dependencies: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
@@ -104,10 +104,10 @@ fn dependencies_have_no_cycle() {
         }
     }
     let new: Vec<_> = found.iter().filter(|module| !CYCLES_LEFT.contains(&module.as_str())).cloned().collect();
-    expect_none(&new, "siblings depend on siblings below them; these depend on themselves");
+    expect_none(&new, "siblings depend on each other without cycles; these are in a cycle");
 }
 
-/// House 1: `lib.rs` re-exports nothing, so that each path says its layer.
+/// House 1: `lib.rs` re-exports nothing, so that each path begins with a module that has a layer.
 #[test]
 fn the_library_re_exports_nothing() {
     assert!(!blanked(&read("src/lib.rs")).contains("use "));

@@ -1,6 +1,6 @@
-//! Rust source text, read well enough to tell code from comments and literals.
+//! A simple lexer of Rust source: separates code from comments and literals.
 
-/// The same text with comments and the insides of literals as spaces, so that each line stays where it is.
+/// The same text with spaces in place of comments and of the content of literals. Positions of lines stay the same.
 pub fn blanked(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -106,7 +106,7 @@ pub fn function_name(line: &str) -> Option<&str> {
     words.strip_prefix("fn ")?.split(['(', '<']).next()
 }
 
-/// The lines of the item that begins with the first line, to the one that closes its body.
+/// The lines of the item that begins with the first line, up to the end of its body.
 pub fn item_lines<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     let (mut depth, mut opened) = (0_i32, false);
     let mut taken = Vec::new();
@@ -123,7 +123,7 @@ pub fn item_lines<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     taken
 }
 
-/// Whether the body of a function is one `match` and nothing beside it.
+/// Whether the body of a function is one `match` and nothing else.
 pub fn is_one_match(function: &[&str]) -> bool {
     let body = function.join("\n");
     let body = body.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(body, _)| body.trim());
@@ -149,7 +149,7 @@ fn paths_are_found_and_spelled_out() {
 }
 
 #[test]
-fn functions_are_measured() {
+fn functions_and_their_lines_are_found() {
     assert_eq!(function_name("    pub(crate) const fn deep<T>(a: T) {"), Some("deep"));
     assert_eq!(item_lines(&["fn a() {", "b", "}", "fn c() {}"]).len(), 3);
     assert!(is_one_match(&["fn a() {", "match x {", "A => {}", "}", "}"]));

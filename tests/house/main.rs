@@ -1,4 +1,4 @@
-//! Holds the structure of the project to its rules: layers, sizes, types, words, and the lists in the docs.
+//! Checks the rules for the structure of the project: layers, sizes, types, words, and the lists in the docs.
 
 #![allow(clippy::unwrap_used, reason = "the panic of a test is its failure")]
 

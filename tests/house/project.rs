@@ -1,20 +1,20 @@
-//! The files of the project, and how a rule reports what breaks it.
+//! The files of the project, and the report of a violated rule.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder of the main crate, in which everything else lies.
+/// The folder of the project, which is that of the main crate.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file of the project as text; `path` begins at the root.
+/// The text of the file `path`, which is relative to the root.
 #[track_caller]
 pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every file below `folder`, except what other programs put there.
+/// Every file below `folder`, except those of git, cargo and npm.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -29,17 +29,17 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Every Rust file below `folder`, a path from the root.
+/// Every Rust file below `folder`, which is relative to the root.
 pub fn rust_files(folder: &str) -> Vec<PathBuf> {
     files(&root().join(folder)).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// The path from the root.
+/// `path`, relative to the root.
 pub fn relative(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
-/// Fails with everything that was found to break `rule`.
+/// Fails with `rule` and its violations, if any were found.
 #[track_caller]
 pub fn expect_none(found: &[String], rule: &str) {
     assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));

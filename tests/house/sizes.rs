@@ -1,4 +1,4 @@
-//! The size of files and functions, and the first line of each file.
+//! Checks the sizes of files and functions, and the first line of each file.
 
 use crate::lexer::{function_name, is_one_match, item_lines};
 use crate::project::expect_none;
@@ -35,9 +35,9 @@ fn functions_fit_a_screen() {
     expect_none(&found, &format!("a function has at most {FUNCTION_LINES_MAX} lines, or is one `match`"));
 }
 
-/// House 5.1: each file says its subject in its first line.
+/// House 5.1: the first line of each file is a comment with its subject.
 #[test]
-fn every_file_says_its_subject() {
+fn the_first_line_of_a_file_is_its_subject() {
     let silent = all_sources().into_iter().filter(|source| source.lines > 0 && !source.text.starts_with("//! "));
     expect_none(&silent.map(|source| source.path).collect::<Vec<_>>(), "a file's first line is `//! ` and its subject");
 }

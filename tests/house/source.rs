@@ -1,4 +1,4 @@
-//! A source file with the module that it is, and the paths that it takes from other modules.
+//! The source files with their modules, and the paths by which they name other modules.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,8 +62,8 @@ impl Source {
         self.code.lines().take(self.lines).enumerate().map(|(index, line)| (index + 1, line))
     }
 
-    /// Each path that a `use` outside of the tests brings in, whole (`crate::hub::Hub`), with its line, and each path that is
-    /// spelled out elsewhere in the code.
+    /// Each whole path (`crate::hub::Hub`) of the `use` lines outside of the tests, and each path elsewhere in the code, with its
+    /// line.
     pub fn paths(&self) -> Vec<(usize, String)> {
         let mut paths = Vec::new();
         let mut open: Option<(usize, String)> = None;
@@ -102,7 +102,7 @@ impl Source {
     }
 }
 
-/// The modules of a crate, and those that their roof hands out whole (`pub mod`), as a part of itself.
+/// The modules of a crate, and those among them that are public (`pub mod`).
 pub struct Modules {
     all: BTreeSet<Vec<String>>,
     public: BTreeSet<Vec<String>>,
@@ -118,13 +118,13 @@ impl Modules {
         Self { all, public: public.collect() }
     }
 
-    /// The module that a resolved path leads to: its longest beginning that is one.
+    /// The module of a resolved path: the longest beginning of the path that is a module.
     pub fn of_path(&self, path: &[String]) -> Vec<String> {
         let beginnings = (0..=path.len()).rev().map(|length| path[..length].to_vec());
         beginnings.into_iter().find(|beginning| beginning.is_empty() || self.all.contains(beginning)).unwrap_or_default()
     }
 
-    /// Whether outsiders may name `module`: each folder on the way hands the next one out.
+    /// Whether other folders may name `module`: each folder on its path declares the next as public.
     pub fn is_handed_out(&self, module: &[String]) -> bool {
         (2..=module.len()).all(|length| self.public.contains(&module[..length]))
     }

@@ -1,8 +1,8 @@
-//! The openness of types: how many fields others may touch, and over how many files the methods of a type are spread.
+//! Checks the number of open fields of each type, and the number of files that have its methods. A field is open if it is not private.
 //!
-//! The narrow bound on fields is for the parts of a running program. Data (a message, a report) may show all of its fields, and is
-//! known by `derive(Clone)`: a socket, a queue or a registry can't be copied. The metrics are lists with a field for each. Both have a
-//! wider bound. A section of the configuration has a field for each of its keys, and is not bounded: that is its honest form.
+//! Data (a message, a report) may open all of its fields. A type counts as data if it derives `Clone`, because a socket, a queue or a
+//! registry can't be copied. Data and the lists of metrics have a wider bound than other types. A section of the configuration has an
+//! open field for each of its keys, without a bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +10,16 @@ use crate::lexer::{is_word, item_lines};
 use crate::project::expect_none;
 use crate::source::{CRATES, Source, sources};
 
-/// The most fields with any visibility but private in a type that is not data.
+/// The most open fields of a type that is not data.
 const OPEN_FIELDS_MAX: usize = 8;
 
-/// The most such fields in the gateway's data and lists of metrics.
+/// The most open fields of data and of lists of metrics, in the gateway.
 const DATA_FIELDS_MAX: usize = 14;
 
-/// The most files that hold an inherent `impl` of one type, tests not counted.
+/// The most files with an inherent `impl` of one type, without tests.
 const IMPL_FILES_MAX: usize = 3;
 
-/// A type that may go further than the others.
+/// A type with a bound of its own.
 struct Exception {
     path: &'static str,
     most: usize,
@@ -33,7 +33,7 @@ const MORE_OPEN_FIELDS: &[Exception] =
 /// Types with an `impl` in more files.
 const MORE_IMPL_FILES: &[Exception] = &[];
 
-/// What a crate says of one type.
+/// The facts about one type of a crate.
 #[derive(Default)]
 struct Type {
     open_fields: usize,
@@ -63,7 +63,7 @@ fn closing_bracket(text: &str) -> Option<usize> {
     })
 }
 
-/// The struct that a line declares, if it does.
+/// The name of the struct that a line declares, if there is one.
 fn declared_struct(line: &str) -> Option<&str> {
     let rest = line.trim_start();
     let rest = match rest.strip_prefix("pub") {
@@ -82,8 +82,8 @@ fn derives(code: &str, index: usize) -> Vec<&str> {
     lists.flat_map(|list| list.split(',').map(str::trim)).collect()
 }
 
-/// The module that declares the type named `name` which a file of `module` means: of several, the one that shares the longest
-/// beginning with `module`.
+/// The module whose type `name` is meant in a file of `module`. Of several, it is the one that shares the longest beginning with
+/// `module`.
 fn nearest<'a>(declared: &'a BTreeMap<String, Vec<Vec<String>>>, name: &str, module: &[String]) -> Option<&'a Vec<String>> {
     let shared = |other: &&Vec<String>| other.iter().zip(module).take_while(|(one, two)| one == two).count();
     declared.get(name)?.iter().max_by_key(shared)
@@ -116,9 +116,9 @@ fn allowed(exceptions: &[Exception], path: &str, most: usize) -> usize {
     exceptions.iter().find(|exception| exception.path == path).map_or(most, |exception| exception.most)
 }
 
-/// House 1: a part of the running program keeps its fields to itself.
+/// House 1: a type that is not data has few open fields.
 #[test]
-fn parts_are_closed() {
+fn types_have_few_open_fields() {
     let mut found = Vec::new();
     for (path, ty) in CRATES.into_iter().flat_map(|krate| types(&sources(krate))) {
         let most = allowed(MORE_OPEN_FIELDS, &path, OPEN_FIELDS_MAX);
@@ -127,22 +127,22 @@ fn parts_are_closed() {
             found.push(format!("{path}: {} open fields, {most} at most", ty.open_fields));
         }
     }
-    expect_none(&found, "a part shows few fields: give it verbs, or split it by what changes together");
+    expect_none(&found, "a type has few open fields: add methods, or split it by what changes together");
 }
 
-/// House 1: what is data, or a list of metrics, is grouped by subject before it grows long.
+/// House 1: the fields of data, and of lists of metrics, are grouped by subject.
 #[test]
-fn data_is_grouped() {
+fn data_types_have_a_bounded_number_of_fields() {
     let is_section = |path: &str| path.starts_with("config::");
     let types = types(&sources(CRATES[0]));
     let long = types.into_iter().filter(|(path, ty)| !is_section(path) && ty.open_fields > DATA_FIELDS_MAX);
     let found: Vec<_> = long.map(|(path, ty)| format!("{path}: {} open fields, {DATA_FIELDS_MAX} at most", ty.open_fields)).collect();
-    expect_none(&found, "what has many fields has several subjects: group them");
+    expect_none(&found, "a type with many fields has several subjects: group the fields");
 }
 
-/// House 1: the methods of a type stand together.
+/// House 1: a newcomer finds the methods of a type in few files.
 #[test]
-fn methods_of_a_type_stand_together() {
+fn the_methods_of_a_type_are_in_few_files() {
     let mut found = Vec::new();
     for (path, ty) in CRATES.into_iter().flat_map(|krate| types(&sources(krate))) {
         let most = allowed(MORE_IMPL_FILES, &path, IMPL_FILES_MAX);
@@ -151,10 +151,10 @@ fn methods_of_a_type_stand_together() {
             found.push(format!("{path}: `impl` in {} files, {most} at most: {files}", ty.impl_files.len()));
         }
     }
-    expect_none(&found, "a type's methods stand in few files: split the type by what changes together");
+    expect_none(&found, "the methods of a type are in few files: split the type by what changes together");
 }
 
-/// An exception has its reason, and goes no further than its type does: who makes a type smaller lowers its exception.
+/// An exception has a reason, and is exactly as large as its type needs. When a type becomes smaller, its exception is lowered.
 #[test]
 fn exceptions_are_exact() {
     let types: BTreeMap<_, _> = CRATES.into_iter().flat_map(|krate| types(&sources(krate))).collect();
@@ -170,10 +170,10 @@ fn exceptions_are_exact() {
             }
         }
     }
-    expect_none(&found, "an exception is as large as it must be, and has its reason");
+    expect_none(&found, "an exception is no larger than needed, and has a reason");
 }
 
-/// The reader of declarations tells inherent from trait `impl`s, with generics and without.
+/// Inherent `impl`s are distinguished from those of traits, with generics and without.
 #[test]
 fn declarations_are_read() {
     assert_eq!(inherent_impl("impl<'a, T: Fn() -> u8> outer::Name<'a, T> {"), Some("Name"));

@@ -1,10 +1,10 @@
-//! Words that no committed text may have.
+//! Checks for words that no committed text may have.
 
 use std::fs;
 
 use crate::project::{expect_none, files, relative, root};
 
-/// The project's own texts: sources, tests, docs and what lies beside them, except this folder, which spells the words.
+/// The texts of the project: sources, tests, docs, and files of the root. This folder has the words, and is left out.
 fn texts() -> Vec<(String, String)> {
     let folders = ["src", "tests", "docs", "benches", "examples", "loadtest", "deploy", "grafana", "fuzz"];
     let below = folders.iter().flat_map(|folder| files(&root().join(folder)));
@@ -23,14 +23,14 @@ fn expect_no_word(words: &[&str], rule: &str) {
     expect_none(&found, rule);
 }
 
-/// House: work that is not done is told in the docs, not noted in the code.
+/// House: open work is described in the docs, and not marked in the code.
 #[test]
-fn nothing_is_left_for_later() {
-    expect_no_word(&["TODO", "FIXME", "XXX:", "todo!(", "unimplemented!("], "nothing is left for later");
+fn no_text_has_a_mark_for_later_work() {
+    expect_no_word(&["TODO", "FIXME", "XXX:", "todo!(", "unimplemented!("], "no text has a mark for later work");
 }
 
 /// House: no committed file names a path of one machine.
 #[test]
-fn no_path_of_a_machine_is_told() {
+fn no_text_has_a_path_of_one_machine() {
     expect_no_word(&["/work/", "/home/", "/root/", "/Users/"], "a path is relative to the project");
 }
