@@ -4,9 +4,8 @@ use fastwebsockets::{OpCode, unmask};
 
 use super::assembly::{Assembly, Whole, check_utf8};
 use super::close::read_close;
+use super::deflate::{Agreement, Inflater};
 use super::head::{CLIENT_HEAD_BYTES_MAX, Head};
-use super::inflate::Inflater;
-use super::offer::Agreement;
 use super::violation::Violation;
 
 /// A whole message or control frame of a client.

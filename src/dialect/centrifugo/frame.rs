@@ -1,8 +1,7 @@
 //! The commands of one frame, in either encoding.
 
+use super::codec::{JsonValue, ProtobufValue, split_delimited};
 use super::command::{Command, Emulation};
-use super::json_value::JsonValue;
-use super::protobuf_value::{self, ProtobufValue};
 use super::read;
 
 /// The encoding of Centrifugo's protocol.
@@ -29,7 +28,7 @@ impl Wire {
                 let line = frame.get(..end).filter(|line| !line.is_empty()).ok_or(Unreadable)?;
                 Ok((line, (end + 1).min(frame.len())))
             }
-            Self::Protobuf => protobuf_value::delimited(frame).ok_or(Unreadable),
+            Self::Protobuf => split_delimited(frame).ok_or(Unreadable),
         }
     }
 

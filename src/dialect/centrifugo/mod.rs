@@ -1,20 +1,15 @@
 //! Centrifugo's client protocol, in JSON and in protobuf: commands are read, replies and pushes written.
 //!
-//! `read.rs` and `write.rs` describe each message once, field by field, and each encoding reads or writes these fields. Payloads are borrowed
-//! when they are read and copied unchanged when they are written.
+//! `read.rs` and `write.rs` describe each message once, field by field. `codec/` reads and writes these fields in each encoding. Payloads are
+//! borrowed when they are read and copied unchanged when they are written.
 
+mod codec;
 mod codes;
 mod command;
-mod fields;
 mod frame;
-mod json_fields;
-mod json_value;
 mod options;
-mod protobuf_fields;
-mod protobuf_value;
 mod read;
 mod reply;
-mod value;
 mod write;
 
 pub use codes::{Disconnect, ErrorReply, Unsubscribed};

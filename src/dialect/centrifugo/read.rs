@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::codec::{Names, Value};
 use super::command::{ClientPosition, Command, Connect, Emulation, History, Operation, Subscribe};
-use super::value::{Names, Value};
 
 /// The `id` of a command, and the operations in the order of the schema.
 const COMMAND: Names = &[

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::fields::{Fields, Payload};
+use super::codec::{Fields, Payload, write_delimited, write_object};
 use super::frame::Wire;
 use super::reply::{ConnectResult, Expiry, Push, Reply, SubscribeResult};
-use super::{json_fields, protobuf_fields};
 use crate::hub::{Message, PayloadKind};
 use crate::session_id::Member;
 
@@ -21,8 +20,8 @@ const PUSH_OVERHEAD_BYTES: usize = 64;
 /// Appends `reply`.
 pub fn reply(bytes: &mut Vec<u8>, reply: &Reply<'_>, wire: Wire) {
     match wire {
-        Wire::Json => json_fields::object(bytes, |fields| write_reply(fields, reply)),
-        Wire::Protobuf => protobuf_fields::delimited(bytes, |fields| write_reply(fields, reply)),
+        Wire::Json => write_object(bytes, |fields| write_reply(fields, reply)),
+        Wire::Protobuf => write_delimited(bytes, |fields| write_reply(fields, reply)),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 /// The fields of a message by name, each with its number in protobuf.
-pub(super) type Names = &'static [(&'static str, u32)];
+pub type Names = &'static [(&'static str, u32)];
 
 /// A value of a command. Each method returns `None` if the value has another type.
-pub(super) trait Value<'a>: Copy {
+pub trait Value<'a>: Copy {
     /// Calls `read` with the name and value of each field of this message, until it returns `None`. `names` are the known fields; the names
     /// of others may be left out.
     fn fields(self, names: Names, read: impl FnMut(&str, Self) -> Option<()>) -> Option<()>;

@@ -7,7 +7,7 @@ use crate::dialect::json::{Members, unescape};
 
 /// The raw text of a JSON value.
 #[derive(Clone, Copy)]
-pub(super) struct JsonValue<'a>(&'a str);
+pub struct JsonValue<'a>(&'a str);
 
 impl<'a> JsonValue<'a> {
     /// The value with the text `json`; `None`: the text is not UTF-8.

@@ -1,7 +1,7 @@
 //! The fields of a message, named for JSON and numbered for protobuf. Fields that are zero or empty are left out.
 
 /// Takes the fields of one message, in the order of their numbers.
-pub(super) trait Fields {
+pub trait Fields {
     /// A number.
     fn number(&mut self, name: &str, field: u32, value: u64);
 
@@ -32,7 +32,7 @@ pub(super) trait Fields {
 
 /// A `bytes` field: raw JSON in JSON, the bytes themselves in protobuf.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Payload<'a> {
+pub enum Payload<'a> {
     /// JSON text.
     Json(&'a [u8]),
     /// Text, JSON or not.

@@ -6,7 +6,7 @@ use super::value::{Names, Value};
 
 /// The value of a field, by wire type.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum ProtobufValue<'a> {
+pub enum ProtobufValue<'a> {
     /// A base-128 number.
     Number(u64),
     /// Bytes that were preceded by their length.
@@ -24,7 +24,7 @@ impl<'a> Value<'a> for ProtobufValue<'a> {
                 0 => Self::Number(varint(&mut rest)?),
                 1 => fixed(&mut rest, 8)?,
                 2 => {
-                    let (bytes, used) = delimited(rest)?;
+                    let (bytes, used) = split_delimited(rest)?;
                     rest = &rest[used..];
                     Self::Bytes(bytes)
                 }
@@ -83,7 +83,7 @@ impl<'a> Value<'a> for ProtobufValue<'a> {
 }
 
 /// The first message, which is preceded by its length, and the number of bytes of both.
-pub(super) fn delimited(bytes: &[u8]) -> Option<(&[u8], usize)> {
+pub fn split_delimited(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let mut rest = bytes;
     let length = usize::try_from(varint(&mut rest)?).ok()?;
     let message = rest.get(..length)?;

@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::violation::Violation;
+use crate::frame::violation::Violation;
 
 /// The capacity that the scratch buffer keeps from one message to the next, in bytes.
 const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
@@ -27,7 +27,7 @@ pub struct Inflater {
 impl Inflater {
     /// Inflates `payload`, the payload of a compressed message, to at most `limit` bytes. The scratch buffer never holds more than one byte above
     /// `limit`. An empty payload is an empty message: senders should write `00` (RFC 7692 §7.2.3.6), but some always remove the tail.
-    pub(super) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&[u8], Violation> {
+    pub(in crate::frame) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&[u8], Violation> {
         let Self { stream, scratch } = self;
         scratch.clear();
         if payload.is_empty() {
@@ -48,13 +48,13 @@ impl Inflater {
     }
 
     /// Takes the buffer of an assembled message and lends the message, so that an idle session owns no buffer.
-    pub(super) fn lend(&mut self, message: Vec<u8>) -> &[u8] {
+    pub(in crate::frame) fn lend(&mut self, message: Vec<u8>) -> &[u8] {
         self.scratch = message;
         &self.scratch
     }
 
     /// Shrinks the scratch buffer after a large message. Called before the next read, when no message is lent.
-    pub(super) fn trim(&mut self) {
+    pub(in crate::frame) fn trim(&mut self) {
         if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch = Vec::new();
         }

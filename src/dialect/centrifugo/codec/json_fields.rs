@@ -7,14 +7,14 @@ use super::fields::{Fields, Payload};
 use crate::dialect::json::{is_json_text, number, string};
 
 /// A JSON object that is being written, after its opening brace.
-pub(super) struct JsonFields<'a> {
+pub struct JsonFields<'a> {
     json: &'a mut Vec<u8>,
     /// Whether the object has no member yet.
     is_empty: bool,
 }
 
 /// Appends an object.
-pub(super) fn object(json: &mut Vec<u8>, write: impl FnOnce(&mut JsonFields<'_>)) {
+pub fn write_object(json: &mut Vec<u8>, write: impl FnOnce(&mut JsonFields<'_>)) {
     json.push(b'{');
     write(&mut JsonFields { json, is_empty: true });
     json.push(b'}');

@@ -7,12 +7,12 @@ const NUMBER: u32 = 0;
 const BYTES: u32 = 2;
 
 /// A protobuf message that is being written.
-pub(super) struct ProtobufFields<'a> {
+pub struct ProtobufFields<'a> {
     bytes: &'a mut Vec<u8>,
 }
 
 /// Appends a message, preceded by its length.
-pub(super) fn delimited(bytes: &mut Vec<u8>, write: impl FnOnce(&mut ProtobufFields<'_>)) {
+pub fn write_delimited(bytes: &mut Vec<u8>, write: impl FnOnce(&mut ProtobufFields<'_>)) {
     ProtobufFields { bytes }.behind_length(write);
 }
 
