@@ -9,13 +9,11 @@ mod headers;
 mod loading;
 mod presence;
 mod publisher;
-mod read_back;
 mod reader;
 mod setup;
 mod state;
 #[cfg(test)]
 mod stream_model;
-mod waiters;
 
 use std::io;
 use std::sync::Arc;

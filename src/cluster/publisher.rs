@@ -1,6 +1,11 @@
 //! Publishes to the streams: pipelined on one connection, so that the order of each session and topic is kept. A publisher is answered after
 //! the stream has acknowledged the message and this gateway has read it.
 
+mod read_back;
+#[cfg(test)]
+mod tests;
+mod waiters;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
@@ -14,15 +19,15 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::headers;
-use super::read_back::{ReadBack, Stored};
 use super::setup::HEADERS_BYTES_MAX;
 use super::state::StreamState;
-use super::waiters::Waiters;
 use crate::config::Live;
 use crate::hub::{AnswerSender, EngineAttempt, Publication, PublishError, Receipt};
 use crate::metrics::{Metrics, PublishFailure, PublishSource};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
+use read_back::{ReadBack, Stored};
+use waiters::Waiters;
 
 /// The most bytes of the messages that are not acknowledged yet, headers included. Past that, publishers wait.
 const INFLIGHT_BYTES_MAX: usize = 64 << 20;
@@ -365,6 +370,3 @@ fn acknowledged(payload: &[u8]) -> Option<u64> {
     let Acknowledgement { seq, error } = serde_json::from_slice(payload).ok()?;
     seq.filter(|sequence| *sequence > 0 && error.is_none())
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,10 +3,10 @@
 use std::task::Poll;
 
 use super::*;
-use crate::cluster::waiters::tests::Count;
 use crate::config::{Config, Sources, Stream, StreamStorage};
 use crate::hub::PayloadKind;
 use crate::topic_name::Pattern;
+use waiters::tests::{Count, times};
 
 /// The most unanswered publications.
 const INFLIGHT: usize = 16;
@@ -105,14 +105,13 @@ fn unused_room_goes_to_the_next_publisher() {
     waiting.iter().for_each(|publisher| fixture.publisher.when_room(&Waker::from(Arc::clone(publisher))));
     fixture.acknowledge(1);
     fixture.publisher.read_to(&fixture.state, 1);
-    let times = || waiting.iter().map(|publisher| publisher.times()).collect::<Vec<_>>();
-    assert_eq!(times(), [1, 0, 0]);
+    assert_eq!(times(&waiting), [1, 0, 0]);
     fixture.publisher.forget(&Waker::from(Arc::clone(&waiting[0])));
-    assert_eq!(times(), [1, 1, 0]);
+    assert_eq!(times(&waiting), [1, 1, 0]);
     fixture.publisher.check_timeouts();
-    assert_eq!(times(), [1, 1, 0]);
+    assert_eq!(times(&waiting), [1, 1, 0]);
     fixture.publisher.check_timeouts();
-    assert_eq!(times(), [1, 1, 1]);
+    assert_eq!(times(&waiting), [1, 1, 1]);
 }
 
 /// When the connection is lost, publications without an acknowledgement are answered with `unavailable`, and no

@@ -105,17 +105,19 @@ pub(super) mod tests {
     }
 
     impl Count {
+        /// How often it was woken.
         pub fn times(&self) -> usize {
             self.0.load(Ordering::Relaxed)
         }
     }
 
-    fn publishers(count: usize) -> Vec<Arc<Count>> {
-        (0..count).map(|_| Arc::default()).collect()
+    /// How often each waker was woken.
+    pub fn times(wakers: &[Arc<Count>]) -> Vec<usize> {
+        wakers.iter().map(|waker| waker.times()).collect()
     }
 
-    fn times(publishers: &[Arc<Count>]) -> Vec<usize> {
-        publishers.iter().map(|publisher| publisher.times()).collect()
+    fn publishers(count: usize) -> Vec<Arc<Count>> {
+        (0..count).map(|_| Arc::default()).collect()
     }
 
     fn waker(publisher: &Arc<Count>) -> Waker {
