@@ -1,11 +1,11 @@
 // Types of belfry.js.
 
-/** Where a topic stands. */
+/** A position in a topic. */
 export interface Position { epoch: string; offset: number }
 export interface Member { session: string; user: string | null }
-/** `waiting`: for the moment to connect again. */
+/** `waiting`: until the next reconnect. */
 export type State = 'connecting' | 'open' | 'waiting' | 'closed';
-/** The close, where one led to the state. */
+/** The close that led to the state, if any. */
 export interface StateDetail { code?: number; reason?: string; retryInMs?: number }
 export type Token = string | (() => string | Promise<string>);
 
@@ -17,9 +17,9 @@ export interface Message<Data = any> {
   data: Data;
 }
 
-/** Messages that can't be recovered; `before` is where the topic stood. */
+/** Messages that can't be recovered. `before` is the last known position. */
 export interface Lost { topic: string; reason: 'history' | 'epoch' | 'pattern'; before?: Position }
-/** An entry of the gateway's reply to a subscribe; a pattern has no position. */
+/** An entry of the gateway's answer to a subscribe. A pattern has no position. */
 export interface Subscribed { topic: string; epoch?: string; offset?: number; recovered?: boolean }
 
 export interface GatewayOptions {
@@ -82,5 +82,5 @@ export class Subscription<Data = any> implements AsyncIterable<Message<Data>> {
   [Symbol.asyncIterator](): AsyncGenerator<Message<Data>, void, undefined>;
 }
 
-/** Whether a topic's name is matched by a pattern. */
+/** Whether a pattern matches a topic's name. */
 export function matches(pattern: string, topic: string): boolean;

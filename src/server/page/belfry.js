@@ -1,84 +1,83 @@
 /**
- * Belfry for browsers and Node: subscribe, publish, and stay in step with a gateway.
+ * The client of Belfry for browsers and Node: subscribes, publishes, reconnects and resumes.
  *
  *     import { Belfry } from '/belfry.js';
  *     const gateway = new Belfry();
  *     gateway.subscribe('quotes.*', { onMessage: ({ topic, data }) => console.log(topic, data.price) });
  *     const offset = await gateway.publish('chat.lobby', { text: 'hi' });
  *
- * What it promises:
- * - A dropped session comes back by itself, after a random part of an exponentially growing time (full jitter), or at the
- *   moment that a draining gateway asked for.
- * - Each subscription remembers the epoch and the last offset of every topic that it has seen, resumes from there, and hands
- *   on no message twice. What can't be recovered is told to `onLost`, what the gateway dropped to `onGap`.
- * - A publish is sent once. If the session ends before its answer, it rejects with the code `unknown` and isn't sent again.
- * - After 4009 (an operator wanted the session gone) it comes back too, a second later than otherwise.
- * - It ends for good, with state `closed`, after `close()`; and, unless `token` is a function that may bring a better one, after
- *   1008, 4001, 4002 and a token that was refused.
+ * - The client reconnects after a lost session: after a random part of an exponentially growing time (full jitter), or at the
+ *   moment that a draining gateway has named.
+ * - Each subscription keeps the epoch and the last offset of every topic that it has seen, resumes from there, and delivers no
+ *   message twice. `onLost` reports messages that can't be recovered, and `onGap` messages that the gateway has dropped.
+ * - A publish is sent once. If the session ends before the answer, the publish is rejected with the code `unknown`.
+ * - After 4009 (an operator closed the session) the client reconnects a second later than after other closes.
+ * - The client is closed after `close()`. Unless `token` is a function, which may return another token, the client is also closed
+ *   after 1008, 4001, 4002 and a refused token.
  *
- * Node has a WebSocket of its own from version 22 on; before, hand one in: `new Belfry(url, { WebSocket })`.
+ * Node has a WebSocket from version 22 on. In earlier versions pass one: `new Belfry(url, { WebSocket })`.
  */
 
-/** @typedef {{ epoch: string, offset: number }} Position where a topic stands */
+/** @typedef {{ epoch: string, offset: number }} Position a position in a topic */
 /** @typedef {{ session: string, user: string | null }} Member */
-/** @typedef {'connecting' | 'open' | 'waiting' | 'closed'} State `waiting`: for the moment to connect again */
-/** @typedef {{ code?: number, reason?: string, retryInMs?: number }} StateDetail the close, where one led to the state */
+/** @typedef {'connecting' | 'open' | 'waiting' | 'closed'} State `waiting`: until the next reconnect */
+/** @typedef {{ code?: number, reason?: string, retryInMs?: number }} StateDetail the close that led to the state, if any */
 
 /**
  * @typedef {object} Message
  * @property {string} topic
  * @property {string} epoch
  * @property {number} offset
- * @property {any} data the payload; bytes that are not UTF-8 come as a Uint8Array
- * @property {boolean} [replay] true when it was read from history
+ * @property {any} data the payload; bytes that are not UTF-8 are a Uint8Array
+ * @property {boolean} [replay] true if the message was read from history
  */
 
 /**
- * @typedef {object} Lost messages of a topic may be missing here
- * @property {string} topic a topic; or a pattern, when topics that it matches may have missed some
- * @property {'epoch' | 'history' | 'pattern'} reason the offsets began anew; history no longer reached back; topics of a
- *   pattern that this subscription had not seen before
- * @property {Position} [before] the last that was seen
+ * @typedef {object} Lost messages of a topic may have been missed
+ * @property {string} topic a topic; or a pattern, of whose topics messages may have been missed
+ * @property {'epoch' | 'history' | 'pattern'} reason the topic has a new epoch; history no longer reaches back; the pattern matches
+ *   topics that this subscription had not seen
+ * @property {Position} [before] the last known position
  */
 
 /**
  * @typedef {object} GatewayOptions
  * @property {string | (() => string | Promise<string>)} [token] a JWT or API key; a function is called at each connect,
  *   and again before its token expires
- * @property {typeof WebSocket} [WebSocket] the implementation, where there is no global one
- * @property {() => number} [random] from 0 to below 1; for tests
- * @property {(text: string) => any} [parse] reads a frame; in place of `JSON.parse` where prices must keep their digits
- * @property {number} [backoffMs] the bound of the first wait, doubled with each further one (500)
- * @property {number} [backoffMaxMs] the bound of all waits (20,000)
- * @property {number} [timeoutMs] for the welcome, and for a sign of life after a ping (10,000)
+ * @property {typeof WebSocket} [WebSocket] the implementation, if there is no global one
+ * @property {() => number} [random] a number from 0 to below 1; for tests
+ * @property {(text: string) => any} [parse] parses a frame; in place of `JSON.parse`, for prices that must keep their digits
+ * @property {number} [backoffMs] the longest first wait, which doubles with each further wait (500)
+ * @property {number} [backoffMaxMs] the longest wait (20,000)
+ * @property {number} [timeoutMs] the time for `welcome`, and for an event after a ping (10,000)
  * @property {(state: State, detail: StateDetail) => void} [onState]
- * @property {(error: BelfryError) => void} [onError] what no call of yours is there to reject with
+ * @property {(error: BelfryError) => void} [onError] errors that reject no promise
  */
 
 /**
  * @typedef {object} SubscribeOptions
- * @property {number} [last] newest messages of each topic to begin with; left out, the topic's rule decides
- * @property {Record<string, Position>} [since] where to resume each topic, as `subscription.positions` told it
- * @property {number} [intervalMs] at most one message per topic in that time, the newest
- * @property {boolean} [presence] tells `onJoin` and `onLeave`
+ * @property {number} [last] the number of newest messages of each topic to replay first; by default that of the topic's rule
+ * @property {Record<string, Position>} [since] the positions from which to resume, as `subscription.positions` returns them
+ * @property {number} [intervalMs] the shortest time between two messages of a topic; the newest message is delivered
+ * @property {boolean} [presence] whether `onJoin` and `onLeave` are called
  * @property {(message: Message) => void} [onMessage]
- * @property {(gap: { topic: string, from: number, to: number }) => void} [onGap] dropped by the gateway: too slow here
+ * @property {(gap: { topic: string, from: number, to: number }) => void} [onGap] messages that the gateway dropped, because the client was slow
  * @property {(lost: Lost) => void} [onLost]
  * @property {(join: { topic: string, member: Member }) => void} [onJoin]
  * @property {(leave: { topic: string, member: Member }) => void} [onLeave]
- * @property {(topics: object[]) => void} [onSubscribed] the gateway's entries, at first and after every reconnect
- * @property {(error: BelfryError) => void} [onError] topics that were refused; left out, the gateway's `onError` hears it
+ * @property {(topics: object[]) => void} [onSubscribed] the entries of `subscribed`, at first and after every reconnect
+ * @property {(error: BelfryError) => void} [onError] the error of refused topics; by default passed to the gateway's `onError`
  */
 
 const HELD_MAX = 1000; // commands that wait for a session
 const UNREAD_MAX = 10_000; // messages that wait for an iterator
-const SETTLED_MS = 5000; // a session that lived for this long resets the back-off
+const SETTLED_MS = 5000; // a session of this length resets the back-off
 const AFTER_OPERATOR_MS = 1000; // the wait after an operator closed the session, in addition to the back-off
-const RENEW_MIN_MS = 1000; // between two tokens
-const RENEW_BLIND_MAX_MS = 60_000; // between two tokens, if this clock can't tell when one expires
+const RENEW_MIN_MS = 1000; // the shortest time between two renewals of the token
+const RENEW_BLIND_MAX_MS = 60_000; // the longest time between two renewals if this clock is ahead
 const TIMER_MAX_MS = 2 ** 31 - 1; // the longest time of setTimeout
 
-/** An error with one of the gateway's codes, or `unknown`, `disconnected`, `closed`, `overflow` of this module. */
+/** An error with a code of the gateway, or `unknown`, `disconnected`, `closed` or `overflow`. */
 export class BelfryError extends Error {
   /** @param {string} code @param {string} message */
   constructor(code, message) {
@@ -88,13 +87,13 @@ export class BelfryError extends Error {
   }
 }
 
-/** One gateway, and the session with it. */
+/** A gateway, and the session with it. */
 export class Belfry {
   /** @type {State} */
   state = 'connecting';
-  /** The session's name at the gateway, once it is welcome. @type {string | null} */
+  /** The id of the session after `welcome`. @type {string | null} */
   session = null;
-  /** Who the token said we are. @type {string | null} */
+  /** The user of the token. @type {string | null} */
   user = null;
 
   #options;
@@ -103,22 +102,22 @@ export class Belfry {
   #subscriptions = new Set();
   #subscribing = new Map(); // id of a subscribe command → its subscription, in this session
   #sent = new Map(); // id → request without an answer
-  #held = []; // requests from before the session was open
+  #held = []; // requests that wait for an open session
   #nextId = 1;
   #messageBytesMax = Infinity;
   #pingIntervalMs = 30_000;
-  #heardAt = 0;
+  #receivedAt = 0;
   #openedAt = 0;
   #attempts = 0;
   #blindRenewals = 0;
-  #returnAt = null; // when a draining gateway wants this client to reconnect
+  #reconnectAt = null; // the moment that a draining gateway has named
   #watchTimer;
-  #returnTimer;
+  #reconnectTimer;
   #renewTimer;
 
   /**
    * Connects at once.
-   * @param {string} [url] left out: `/ws` of the page's own host, or of 127.0.0.1:8765 without a page
+   * @param {string} [url] by default `/ws` of the page's host, or of 127.0.0.1:8765 without a page
    * @param {GatewayOptions} [options]
    */
   constructor(url, options = {}) {
@@ -131,7 +130,7 @@ export class Belfry {
 
   /**
    * Subscribes to topics and patterns, now and after every reconnect. The result can be iterated: `for await (const message of …)`.
-   * A name or pattern belongs to one subscription at a time; overlapping ones each get their messages.
+   * A name or pattern belongs to one subscription at a time. Overlapping subscriptions each get their messages.
    * @param {string | string[]} topics
    * @param {SubscribeOptions} [options]
    */
@@ -146,10 +145,10 @@ export class Belfry {
   }
 
   /**
-   * Publishes any JSON value; resolves with its offset. It waits for a session if there is none, and is never sent twice.
+   * Publishes any JSON value, and resolves with its offset. A publish waits for a session, and is never sent twice.
    * @param {string} topic
    * @param {any} data
-   * @param {{ echo?: boolean }} [options] echo false: not to ourselves
+   * @param {{ echo?: boolean }} [options] `echo: false`: this session does not receive the message
    * @returns {Promise<number>}
    */
   async publish(topic, data, { echo } = {}) {
@@ -159,7 +158,7 @@ export class Belfry {
   }
 
   /**
-   * Messages from a topic's history, oldest first: those after `since`, or the newest.
+   * The messages of a topic's history, the oldest first: those after `since`, or the newest.
    * @param {string} topic
    * @param {{ since?: number, limit?: number }} [options]
    * @returns {Promise<{ epoch: string, messages: { offset: number, ts: number, data: any }[], more?: boolean }>}
@@ -169,12 +168,12 @@ export class Belfry {
     return { ...reply, messages: reply.messages.map(decoded) };
   }
 
-  /** Who is subscribed to a topic by name. @param {string} topic @returns {Promise<{ count: number, members: Member[] }>} */
+  /** The sessions that are subscribed to a topic by name. @param {string} topic @returns {Promise<{ count: number, members: Member[] }>} */
   presence(topic) {
     return this.#request({ op: 'presence', topic });
   }
 
-  /** Presents a new token in the running session, and at each later connect. @param {GatewayOptions['token']} token */
+  /** Sends a new token in the current session and in all later ones. @param {GatewayOptions['token']} token */
   async authenticate(token) {
     this.#options.token = token;
     if (this.state === 'open') await this.#authenticate();
@@ -188,13 +187,13 @@ export class Belfry {
     return performance.now() - start;
   }
 
-  /** Connects now instead of later; also after the session was closed for good. */
+  /** Connects at once, also after the client was closed. */
   reconnect() {
     if (this.state !== 'waiting' && this.state !== 'closed') return;
     this.#connect();
   }
 
-  /** Ends the session for good. What waits for an answer rejects. */
+  /** Closes the client. Requests without an answer are rejected. */
   close() {
     this.#leave();
     this.#finish({ code: 1000, reason: 'closed here' });
@@ -203,16 +202,16 @@ export class Belfry {
   // The life of a session
 
   #connect() {
-    clearTimeout(this.#returnTimer);
-    this.#returnAt = null;
-    this.#heardAt = this.#openedAt = Date.now();
+    clearTimeout(this.#reconnectTimer);
+    this.#reconnectAt = null;
+    this.#receivedAt = this.#openedAt = Date.now();
     const socket = new this.#WebSocket(this.url, 'belfry.json.v1');
     this.#socket = socket;
-    socket.onmessage = ({ data }) => this.#hear(data);
+    socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#ended(code, reason);
     socket.onerror = () => {}; // A close event follows, which has the reason.
     this.#watchTimer = setTimeout(() => this.#drop('no welcome in time'), this.#options.timeoutMs);
-    this.#become('connecting');
+    this.#setState('connecting');
   }
 
   async #welcome({ session, ping_interval_ms, max_message_bytes }) {
@@ -226,16 +225,16 @@ export class Belfry {
       if (this.#options.token) await this.#authenticate();
     } catch (error) {
       if (socket !== this.#socket) return; // The session has ended, and its end was handled.
-      this.#complain(error);
+      this.#reportError(error);
       const refused = error.code === 'token_invalid' || error.code === 'token_expired';
-      if (!refused || this.#mayReturn(4001)) return this.#drop(error.message);
+      if (!refused || this.#mayReconnect(4001)) return this.#drop(error.message);
       this.#leave();
       return this.#finish({ code: 4001, reason: error.message });
     }
     if (socket !== this.#socket) return;
     for (const subscription of this.#subscriptions) this.#sendSubscribe(subscription);
     for (const request of this.#held.splice(0)) this.#send(request);
-    this.#become('open'); // Reported last, because a listener may subscribe and publish more.
+    this.#setState('open'); // Reported last, because a listener may subscribe and publish more.
   }
 
   async #authenticate() {
@@ -248,27 +247,27 @@ export class Belfry {
     this.user = user;
     if (typeof token !== 'function' || !expires) return;
     const dueInMs = (expires * 1000 - Date.now()) * 0.8;
-    // A new token that seems to expire at once: this clock is ahead. The distance of renewals grows then.
+    // If a new token seems to expire at once, this clock is ahead. The time between renewals then grows.
     this.#blindRenewals = dueInMs < RENEW_MIN_MS ? this.#blindRenewals + 1 : 0;
     const leastMs = Math.min(RENEW_BLIND_MAX_MS, RENEW_MIN_MS * 2 ** Math.max(0, this.#blindRenewals - 1));
     const renewInMs = Math.max(leastMs, dueInMs);
-    const renew = () => this.#authenticate().catch((error) => this.#complain(error));
+    const renew = () => this.#authenticate().catch((error) => this.#reportError(error));
     this.#renewTimer = setTimeout(renew, Math.min(renewInMs, TIMER_MAX_MS));
   }
 
-  // A browser sees no WebSocket pings, so after silence it sends a ping command, and gives up if no event follows. The time
-  // alone does not count, because the timers of a page in the background are late.
+  // A browser does not show WebSocket pings. After silence the client sends a ping command, and closes the session if no event
+  // follows. Silence alone does not close it, because timers of a page in the background are late.
   #watch(pingedAt = 0) {
-    const silentMs = Date.now() - this.#heardAt;
+    const silentMs = Date.now() - this.#receivedAt;
     const silent = silentMs >= this.#pingIntervalMs;
-    if (silent && pingedAt > this.#heardAt) return this.#drop('no sign of life');
+    if (silent && pingedAt > this.#receivedAt) return this.#drop('no sign of life');
     if (silent) this.#socket.send('{"op":"ping"}');
     const nextInMs = silent ? this.#options.timeoutMs : Math.min(this.#pingIntervalMs, this.#pingIntervalMs - silentMs);
     const askedAt = silent ? Date.now() : 0;
     this.#watchTimer = setTimeout(() => this.#watch(askedAt), nextInMs);
   }
 
-  // Drops a session without waiting for its close event, which may never come.
+  // Ends the session without its close event, which may never come.
   #drop(reason) {
     this.#leave();
     this.#ended(1006, reason);
@@ -282,24 +281,24 @@ export class Belfry {
   }
 
   #ended(code, reason) {
-    if (!this.#mayReturn(code)) return this.#finish({ code, reason });
+    if (!this.#mayReconnect(code)) return this.#finish({ code, reason });
     if (Date.now() - this.#openedAt >= SETTLED_MS && this.state === 'open') this.#attempts = 0;
     this.#forget();
     const { backoffMs, backoffMaxMs, random } = this.#options;
     const awayMs = code === 4009 ? AFTER_OPERATOR_MS : 0;
-    const retryInMs = this.#returnAt === null
+    const retryInMs = this.#reconnectAt === null
       ? awayMs + random() * Math.min(backoffMaxMs, backoffMs * 2 ** this.#attempts++)
-      : Math.max(0, this.#returnAt - Date.now());
-    this.#returnTimer = setTimeout(() => this.#connect(), retryInMs);
-    this.#become('waiting', { code, reason, retryInMs });
+      : Math.max(0, this.#reconnectAt - Date.now());
+    this.#reconnectTimer = setTimeout(() => this.#connect(), retryInMs);
+    this.#setState('waiting', { code, reason, retryInMs });
   }
 
   #finish(detail) {
     const error = new BelfryError('closed', detail.reason || `closed with ${detail.code}`);
     this.#forget();
-    clearTimeout(this.#returnTimer);
+    clearTimeout(this.#reconnectTimer);
     for (const { reject } of this.#held.splice(0)) reject(error);
-    if (this.state !== 'closed') this.#become('closed', detail);
+    if (this.state !== 'closed') this.#setState('closed', detail);
     for (const subscription of this.#subscriptions) subscription.end(error);
   }
 
@@ -318,18 +317,18 @@ export class Belfry {
     }
   }
 
-  // Without a function that returns another token, the same one would be refused again.
-  #mayReturn(code) {
+  // The same token would be refused again. A function may return another token.
+  #mayReconnect(code) {
     return typeof this.#options.token === 'function' || ![1008, 4001, 4002].includes(code);
   }
 
-  #become(state, detail = {}) {
+  #setState(state, detail = {}) {
     this.state = state;
-    tell(this.#options.onState, state, detail);
+    notify(this.#options.onState, state, detail);
   }
 
-  #complain(error) {
-    tell(this.#options.onError, error);
+  #reportError(error) {
+    notify(this.#options.onError, error);
   }
 
   // Commands
@@ -375,23 +374,23 @@ export class Belfry {
 
   // Events
 
-  #hear(text) {
-    this.#heardAt = Date.now();
+  #receive(text) {
+    this.#receivedAt = Date.now();
     const event = this.#options.parse(text);
     switch (event.op) {
       case 'message': return this.#deliver((subscription) => subscription.accept(decoded(event)), event.topic);
       case 'gap': return this.#deliver((subscription) => subscription.gap(event), event.topic);
-      case 'join': return this.#deliver((subscription) => tell(subscription.options.onJoin, event), event.topic);
-      case 'leave': return this.#deliver((subscription) => tell(subscription.options.onLeave, event), event.topic);
+      case 'join': return this.#deliver((subscription) => notify(subscription.options.onJoin, event), event.topic);
+      case 'leave': return this.#deliver((subscription) => notify(subscription.options.onLeave, event), event.topic);
       case 'subscribed': return this.#subscribing.get(event.id)?.subscribed(event.topics);
       case 'welcome': return this.#welcome(event);
-      case 'draining': this.#returnAt = Date.now() + event.retry_after_ms; return;
+      case 'draining': this.#reconnectAt = Date.now() + event.retry_after_ms; return;
       default: return this.#answer(event);
     }
   }
 
-  #deliver(hand, topic) {
-    for (const subscription of this.#subscriptions) if (subscription.live && subscription.covers(topic)) hand(subscription);
+  #deliver(handle, topic) {
+    for (const subscription of this.#subscriptions) if (subscription.live && subscription.covers(topic)) handle(subscription);
   }
 
   #answer(event) {
@@ -401,13 +400,13 @@ export class Belfry {
     const error = new BelfryError(event.code, event.message);
     const subscription = this.#subscribing.get(event.id);
     if (request) request.reject(error);
-    else if (subscription?.options.onError) tell(subscription.options.onError, error);
-    else this.#complain(error);
+    else if (subscription?.options.onError) notify(subscription.options.onError, error);
+    else this.#reportError(error);
     subscription?.refused(error);
     if (subscription && event.code === 'rate_limited') this.#subscribeLater(subscription);
   }
 
-  // Past the rate the gateway refuses a whole command. A subscription that was refused for that tries again.
+  // Repeats a subscribe that the gateway has refused because of the session's rate.
   #subscribeLater(subscription) {
     const socket = this.#socket;
     setTimeout(() => {
@@ -416,11 +415,11 @@ export class Belfry {
   }
 }
 
-/** Topics and patterns that are followed together. Made by `Belfry.subscribe`. */
+/** A subscription to topics and patterns, made by `Belfry.subscribe`. */
 export class Subscription {
-  /** Resolves with the gateway's entries once subscribed; rejects where it refused. @type {Promise<object[]>} */
+  /** Resolves with the entries of `subscribed`, or is rejected with the gateway's error. @type {Promise<object[]>} */
   ready;
-  /** Between the gateway's `subscribed` and the session's end. @internal */
+  /** Whether the subscription is active in the current session. @internal */
   live = false;
 
   // The epoch and offset of each topic. With `replaying`, the offset is the start of a replay, and older messages may still
@@ -443,23 +442,23 @@ export class Subscription {
       if (this.covers(topic)) this.#positions.set(topic, { epoch, offset, until: 0 });
     }
     this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
-    this.ready.catch(() => {}); // A caller that does not await it gets the error by `onError`.
+    this.ready.catch(() => {}); // A caller that does not await `ready` gets the error by `onError`.
   }
 
-  /** Where each topic seen stands: what `since` takes in a later visit. @returns {Record<string, Position>} */
+  /** The last position of each topic, for the `since` of a later subscription. @returns {Record<string, Position>} */
   get positions() {
     return sinceOf(this.#positions);
   }
 
-  /** Ends it. Nothing is handed on from here, whatever is still under way. */
+  /** Ends the subscription. Its listeners are not called any more. */
   unsubscribe() {
     this.#leave();
     this.end(new BelfryError('closed', 'unsubscribed'));
   }
 
   /**
-   * The messages as they come, from now on, until `unsubscribe` or `close`; leaving the loop does not unsubscribe.
-   * Whoever falls 10,000 behind gets an error with the code `overflow`.
+   * Iterates over the messages that are received from now on, until `unsubscribe` or `close`. The end of the loop does not
+   * unsubscribe. A loop that lags by more than 10,000 messages gets an error with the code `overflow`.
    */
   async *[Symbol.asyncIterator]() {
     const reader = { unread: [], wake: () => {} };
@@ -482,8 +481,8 @@ export class Subscription {
   }
 
   /**
-   * The commands that subscribe or resume, each short enough for the gateway to read. Positions of a pattern's topics that do
-   * not fit stay out; the gateway then says `"recovered":false` for the pattern.
+   * The commands that subscribe or resume, each of at most `bytesMax` bytes. If the positions of a pattern's topics do not fit,
+   * some are left out, and the gateway answers `"recovered":false` for the pattern.
    * @internal
    */
   *commands(bytesMax) {
@@ -528,17 +527,17 @@ export class Subscription {
     for (const { topic, epoch, offset, recovered } of entries) {
       const before = this.#positions.get(topic);
       if (before && recovered !== false) {
-        // All missed messages come from here up to `until`, unless an interval thins them out.
+        // All messages up to `until` are replayed, unless an interval leaves some out.
         Object.assign(before, { replaying: false, until: this.options.intervalMs ? 0 : offset });
         continue;
       }
-      if (recovered === false) this.#lose(topic, isPattern(topic) ? 'pattern' : before?.epoch === epoch ? 'history' : 'epoch', before);
+      if (recovered === false) this.#reportLost(topic, isPattern(topic) ? 'pattern' : before?.epoch === epoch ? 'history' : 'epoch', before);
       // Before its first message, a topic's position is the start of its replay. A session that ends in between resumes there.
       if (epoch) this.#positions.set(topic, { epoch, offset: Math.max(0, offset - (this.options.last ?? 0)), until: 0, replaying: true });
       else this.#positions.delete(topic);
     }
     this.#settle.resolve(entries);
-    tell(this.options.onSubscribed, entries);
+    notify(this.options.onSubscribed, entries);
   }
 
   /** @internal */
@@ -553,11 +552,11 @@ export class Subscription {
     const same = before?.epoch === epoch;
     const hole = same && before.until > before.offset && offset !== before.offset + 1;
     if (same && !before.replaying && offset <= before.offset) return;
-    if (hole && offset <= before.until) return; // Of another subscription's replay: this one's fills the hole.
+    if (hole && offset <= before.until) return; // The message belongs to the replay of another subscription. This subscription's replay fills the hole.
     this.#positions.set(topic, { epoch, offset, until: same ? before.until : 0 });
-    if (before && !same) this.#lose(topic, 'epoch', before);
-    if (hole) this.#lose(topic, 'history', before);
-    tell(this.options.onMessage, message);
+    if (before && !same) this.#reportLost(topic, 'epoch', before);
+    if (hole) this.#reportLost(topic, 'history', before);
+    notify(this.options.onMessage, message);
     for (const reader of this.#readers) {
       if (reader.unread.length <= UNREAD_MAX) reader.unread.push(message); // One message too many marks the loss of the rest.
       reader.wake();
@@ -568,10 +567,10 @@ export class Subscription {
   gap(gap) {
     const position = this.#positions.get(gap.topic);
     if (position && gap.to > position.offset) position.offset = gap.to;
-    tell(this.options.onGap, gap);
+    notify(this.options.onGap, gap);
   }
 
-  /** Our own message, which was not to come back: resuming must not bring it either. @internal */
+  /** Skips a message that was published with `echo: false`, so that a resume does not replay it. @internal */
   skip(topic, offset) {
     const position = this.#positions.get(topic);
     if (position && !position.replaying && position.offset === offset - 1) position.offset = offset;
@@ -585,22 +584,22 @@ export class Subscription {
     for (const reader of this.#readers) reader.wake();
   }
 
-  #lose(topic, reason, before) {
-    tell(this.options.onLost, { topic, reason, before: before && { epoch: before.epoch, offset: before.offset } });
+  #reportLost(topic, reason, before) {
+    notify(this.options.onLost, { topic, reason, before: before && { epoch: before.epoch, offset: before.offset } });
   }
 }
 
-/** Whether a topic's name is matched by a pattern: `*` stands for one token, `>` at the end for one or more. */
+/** Whether a pattern matches a topic's name. `*` matches one token, and `>` at the end one or more. */
 export function matches(pattern, topic) {
   const tokens = topic.split('.');
-  const wanted = pattern.split('.');
+  const expected = pattern.split('.');
   if (topic.startsWith('$') && !pattern.startsWith('$')) return false;
-  for (const [index, token] of wanted.entries()) {
+  for (const [index, token] of expected.entries()) {
     if (token === '>') return tokens.length > index;
     if (token !== '*' && token !== tokens[index]) return false;
     if (index >= tokens.length) return false;
   }
-  return wanted.length === tokens.length;
+  return expected.length === tokens.length;
 }
 
 function isPattern(topic) {
@@ -631,9 +630,9 @@ function cost(value) {
 }
 
 // A listener that throws must not keep others from being called. Its error is reported as uncaught.
-function tell(listener, ...words) {
+function notify(listener, ...args) {
   try {
-    listener?.(...words);
+    listener?.(...args);
   } catch (error) {
     queueMicrotask(() => {
       throw error;
