@@ -54,7 +54,7 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// Tells the time. All clones of a clock tell the same.
+/// A source of time. All clones of a clock return the same time.
 #[derive(Debug, Clone)]
 pub struct Clock {
     unix_at_start: Duration,

@@ -97,11 +97,11 @@ pub struct Member {
     pub session: SessionId,
     /// The `sub` of the session's token, or the name of its API key; `None` for an anonymous session.
     pub user: Option<Arc<str>>,
-    /// What its tokens say about it beside the user, for clients of Centrifugo's protocol.
+    /// The `info` of its tokens, for clients of Centrifugo's protocol.
     pub info: Option<Arc<MemberInfo>>,
 }
 
-/// What tokens say about a member beside its user. Each is a JSON text.
+/// The `info` of the tokens of a member. Each is a JSON text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MemberInfo {
     /// The connection token's `info`.

@@ -1,5 +1,5 @@
-//! The decisions of following one stream: what the stream's leader and an ordered consumer say goes in, what to do next comes out. This file
-//! uses neither the network nor the time.
+//! The decisions of following one stream: the input is what the stream's leader and an ordered consumer report, the output is what to do next.
+//! This file uses neither the network nor the time.
 //!
 //! The follower applies no message after a gap. From *epoch messages*, which name the stream's epoch, it knows a stream that has lost its
 //! newest messages or that was made anew.
@@ -36,7 +36,7 @@ pub struct StoredMessage {
     pub stored_at: u64,
 }
 
-/// A range of numbers for which nobody can tell whether the stream lost its newest messages and used the numbers again.
+/// A range of numbers for which it is unknown whether the stream lost its newest messages and used the numbers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unproven {
     /// The stream is known to be unchanged up to this number. 0: no number is known to be.

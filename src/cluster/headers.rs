@@ -145,12 +145,12 @@ mod tests {
     /// PROTOCOL 13: all gateways deliver a message with the same publisher and tags.
     #[test]
     fn extras_round_trip() {
-        let went = extra_of("{\"a\" :1.50}", "群\n\"o\"", "\r\n\u{1}");
-        let headers = write(&publication(b"1", Some(&went)), 65_536).unwrap();
-        assert_eq!(extra(headers.as_ref()), Some(Arc::clone(&went)));
+        let sent = extra_of("{\"a\" :1.50}", "群\n\"o\"", "\r\n\u{1}");
+        let headers = write(&publication(b"1", Some(&sent)), 65_536).unwrap();
+        assert_eq!(extra(headers.as_ref()), Some(Arc::clone(&sent)));
         let broken = extra_of("{\"a\":\n1}", "u", "v");
-        let came = extra(super::write(&publication(b"1", Some(&broken)), 65_536).unwrap().as_ref()).unwrap();
-        assert_eq!(came.publisher.as_ref().unwrap().info.as_ref().unwrap().session.as_deref(), Some("{\"a\": 1}"));
+        let read = extra(super::write(&publication(b"1", Some(&broken)), 65_536).unwrap().as_ref()).unwrap();
+        assert_eq!(read.publisher.as_ref().unwrap().info.as_ref().unwrap().session.as_deref(), Some("{\"a\": 1}"));
         assert_eq!(super::write(&publication(b"1", None), 65_536).unwrap(), None);
     }
 
@@ -159,8 +159,8 @@ mod tests {
     fn extras_are_bounded() {
         let long = format!("\"{}\"", "x".repeat(5_000));
         let headers = write(&publication(b"1", Some(&extra_of(&long, "u", "v"))), 1_000).unwrap();
-        let came = extra(headers.as_ref()).unwrap();
-        assert_eq!((came.publisher.as_ref().unwrap().info.as_ref(), came.tags.len()), (None, 1));
+        let read = extra(headers.as_ref()).unwrap();
+        assert_eq!((read.publisher.as_ref().unwrap().info.as_ref(), read.tags.len()), (None, 1));
         assert_eq!(super::write(&publication(b"1", Some(&extra_of("1", "u", &long))), 1_000), Err(TooLong));
     }
 

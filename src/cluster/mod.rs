@@ -46,7 +46,7 @@ const SUBSCRIPTION_CAPACITY: usize = 1 << 20;
 const PUBLISH_CAPACITY: usize = 63;
 /// The most messages of other gateways about their members that are queued. Members in lost messages are asked for.
 const PRESENCE_CAPACITY: usize = 4_096;
-/// How long a gateway that stops may take to tell the others.
+/// How long a gateway that stops may take to announce it to the others.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time between two pings. After two pings without an answer the connection is made again.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ pub struct Cluster {
     /// The connection for commands of sessions at other gateways.
     forwarding: Client,
     live: Arc<Live>,
-    /// The task that exchanges members with the other gateways. It ends after it has told them that this gateway stops.
+    /// The task that exchanges members with the other gateways. It ends after it has announced to them that this gateway stops.
     presence_task: Mutex<Option<JoinHandle<()>>>,
     /// All other tasks.
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -153,7 +153,7 @@ impl Cluster {
         }));
     }
 
-    /// Leaves the cluster after the last session: waits for the acknowledgements of publications, and tells the other gateways that this one
+    /// Leaves the cluster after the last session: waits for the acknowledgements of publications, and announces to the other gateways that this one
     /// has no members any more.
     pub async fn leave(&self) {
         let timeout = self.live.load().cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.publish_timeout);

@@ -46,7 +46,7 @@ pub struct Context {
     pub hub: Arc<Hub>,
     pub live: Arc<Live>,
     pub metrics: Arc<Metrics>,
-    /// The publisher, which is told how far the stream was read.
+    /// The publisher, which learns how far the stream was read.
     pub publisher: Arc<Publisher>,
     pub clock: Clock,
 }
@@ -61,7 +61,7 @@ pub struct StreamReader {
     /// The number of messages of a topic that the stream keeps.
     retain: u64,
     load_reason: ClusterLoad,
-    /// The settings that the servers were last told, and their generation of the configuration.
+    /// The settings last sent to the servers, and their generation of the configuration.
     wanted: Stream,
     generation: u64,
 }

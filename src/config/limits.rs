@@ -93,7 +93,7 @@ impl Limits {
 }
 
 impl Section<'_> {
-    /// Reads a number of bytes. 0, or an absent key, stands for a quarter of the memory that this process may use.
+    /// Reads a number of bytes. 0, or an absent key, means a quarter of the memory that this process may use.
     fn bytes_of_memory(&self, key: &str, default: usize, range: RangeInclusive<u64>) -> usize {
         match self.whole(key, 0, range) {
             0 => memory::available().and_then(|bytes| usize::try_from(bytes / 4).ok()).unwrap_or(default),

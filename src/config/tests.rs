@@ -322,7 +322,10 @@ fn keys_that_contradict_each_other_are_reported() {
         ("server.tls.key=absent.pem", "server.tls.cert is missing"),
         ("auth.keys=[{secret=\"a\",jwks=\"b\"}]", "auth.keys[0].secret, public_key and jwks: one of the three"),
         ("auth.keys=[{secret=\"a\",algorithm=\"RS256\"}]", "auth.keys[0].algorithm = \"RS256\" does not go with secret"),
-        ("auth.api_keys=[{name=\"a\",key=\"x\"},{name=\"a\",key=\"y\"}]", "auth.api_keys[1].name = \"a\" names an earlier key too"),
+        (
+            "auth.api_keys=[{name=\"a\",key=\"x\"},{name=\"a\",key=\"y\"}]",
+            "auth.api_keys[1].name = \"a\" is the name of an earlier key too",
+        ),
         (
             "auth.api_keys=[{name=\"a\",key=\"x\"},{name=\"b\",key=\"x\"}]",
             "auth.api_keys[1].key = (not shown) is an earlier entry's key too",

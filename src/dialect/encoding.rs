@@ -37,7 +37,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(25);
 const CENTRIFUGO_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 impl Dialect {
-    /// Whether clients are told of lost messages by a gap. The raw dialect has no form for one. Centrifugo's clients subscribe again.
+    /// Whether a gap reports lost messages to clients. The raw dialect has no form for one. Centrifugo's clients subscribe again.
     pub fn tells_gaps(self) -> bool {
         !matches!(self, Self::Centrifugo(_))
     }

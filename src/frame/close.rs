@@ -29,7 +29,7 @@ pub(super) fn read_close(payload: &[u8]) -> Result<Option<(u16, &str)>, Violatio
     };
     let code = u16::from_be_bytes(*code);
     if !may_be_sent(code) {
-        return Err(Violation::protocol("the code of a Close may not stand on the wire"));
+        return Err(Violation::protocol("the code of this Close may not be sent"));
     }
     let reason = str::from_utf8(reason).map_err(|_| Violation::not_consistent("the reason of a Close is not UTF-8"))?;
     Ok(Some((code, reason)))

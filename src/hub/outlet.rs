@@ -22,7 +22,7 @@ pub struct PresenceChange {
 }
 
 impl PresenceChange {
-    /// About how much memory the change takes while it waits to be told, in bytes.
+    /// About how much memory the change takes until it is sent, in bytes.
     pub fn bytes(&self) -> usize {
         /// The change itself, its number and its entry in the index by member.
         const OVERHEAD_BYTES: usize = 256;

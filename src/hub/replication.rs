@@ -34,7 +34,7 @@ impl Hub {
     }
 
     /// Delivers a message of a stream, or returns the outlet that has no room for it. If the limits have no room for the topic, the message is
-    /// not kept, and a subscriber that asks for it later is told of a gap.
+    /// not kept, and a subscriber that asks for it later gets a gap.
     fn try_apply(
         &self,
         name: &TopicName,
@@ -55,7 +55,7 @@ impl Hub {
     }
 
     /// Replaces the logs of the topics that `pattern` matches by `logs`, which were read from their stream. Subscribers continue from their
-    /// positions, and are told of a gap for messages that the stream no longer has.
+    /// positions, and get a gap for messages that the stream no longer has.
     ///
     /// Topics that are made meanwhile begin in the former life until all logs are replaced, so that none begins without its log.
     pub async fn begin_stream(&self, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {

@@ -142,7 +142,7 @@ impl Hub {
         Ok(self.read_history(&topic, |log| log.part(from, limit, HISTORY_ANSWER_BYTES)))
     }
 
-    /// Removes the history of `topic`, whose position stays. Sessions that still read the history are told of a gap. The history of a stream's
+    /// Removes the history of `topic`, whose position stays. Sessions that still read the history get a gap. The history of a stream's
     /// topic can't be removed here.
     pub fn remove_history(&self, topic: &TopicName) -> Result<(), Disabled> {
         if !self.keeps_history(topic) || self.topics.shared.streams.life_of(topic).is_some() {

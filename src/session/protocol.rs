@@ -20,7 +20,7 @@ pub trait Protocol: Send {
     /// Called once, when the session begins.
     fn on_open(&mut self, context: &mut SessionContext<'_>);
 
-    /// Executes `message`. `is_text` tells a text message from a binary one, if the carrier does.
+    /// Executes `message`. `is_text` distinguishes a text message from a binary one, if the carrier does.
     fn on_message(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>);
 
     /// Continues a pending command; `true`: none is pending any more.

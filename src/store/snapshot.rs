@@ -93,7 +93,7 @@ pub fn read(mut source: impl Read, mut found: impl FnMut(TopicState)) -> Result<
             }
             Record::Message { topic, message } => {
                 let Some(owner) = open.as_mut().filter(|_| topic.checked_add(1) == Some(totals.topics)) else {
-                    return Err(Damage::Order("a message in it stands behind another topic"));
+                    return Err(Damage::Order("a message in it is behind another topic"));
                 };
                 if owner.messages.last().is_some_and(|before| before.offset.0.checked_add(1) != Some(message.offset.0)) {
                     return Err(Damage::Order("a history in it has a hole"));

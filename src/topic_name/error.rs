@@ -23,9 +23,9 @@ pub enum TopicNameError {
     Character { name: String, character: char },
     #[error("\"{name}\" is a pattern; one topic by its name is meant here")]
     Wildcard { name: String },
-    #[error("\"{name}\" has a wildcard within a token; it stands alone, or behind the `:` of a first token, as in `chat:*`")]
+    #[error("\"{name}\" has a wildcard within a token; a wildcard is a whole token, or follows the `:` of the first token, as in `chat:*`")]
     WithinToken { name: String },
-    #[error("`>` in pattern \"{name}\" stands before the end; it may only be the last token")]
+    #[error("`>` in pattern \"{name}\" is not the last token; it may only be the last")]
     TailNotLast { name: String },
 }
 

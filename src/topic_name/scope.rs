@@ -7,7 +7,7 @@ use super::name::TopicName;
 use super::pattern::Pattern;
 use super::tokens::{covers, overlap, shape_of, shown_as_text};
 
-/// The text in a grant that stands for the session's user.
+/// The text in a grant that the session's user replaces.
 const USER: &str = "{user}";
 
 /// What a rule or a grant covers: a [`Pattern`], or one whose first token is a namespace. A namespace is a prefix that

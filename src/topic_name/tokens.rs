@@ -1,4 +1,4 @@
-//! The tokens of names: which may stand where, and what they cover.
+//! The tokens of names and patterns: their valid places, and what they cover.
 
 use super::error::TopicNameError;
 
@@ -40,7 +40,7 @@ pub(super) fn covers<'a>(mut wide: impl Iterator<Item = &'a str>, mut narrow: im
             (Some(">"), Some(_)) => return true,
             (Some("*"), Some(token)) if !token.ends_with('>') => {}
             (Some(wide), Some(narrow)) if wide == narrow => {}
-            // A namespace that is not the same: the narrower token is in it or goes on from it, and it is longer either
+            // A namespace that is not the same: the narrower token is in it or begins with it, and is longer either
             // way.
             (Some(wide), Some(narrow)) if first => match namespace_prefix(wide) {
                 Some(prefix) if narrow.len() > prefix.len() && narrow.starts_with(prefix) => {

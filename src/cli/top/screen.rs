@@ -113,7 +113,7 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, view: &View) {
     if view.tables.is_none() {
         let hint = match &view.note {
             Some(why) => printable(why),
-            None => "With an admin key as --token, the slowest sessions and the busiest topics stand here.".to_owned(),
+            None => "With an admin key as --token, the slowest sessions and the busiest topics are shown here.".to_owned(),
         };
         frame.render_widget(Paragraph::new(hint.dark_gray()).wrap(ratatui::widgets::Wrap { trim: true }), area);
         return;

@@ -61,7 +61,7 @@ async fn follow(gateway: Gateway, mut feed: StatsFeed, updates: mpsc::Sender<Upd
 async fn next(feed: &mut StatsFeed, admin: &mut Admin, gateway: &Gateway) -> Result<(Stats, Result<Option<Tables>, String>), FeedError> {
     let stats = feed.next().await?;
     let tables = match gateway.token {
-        // The session goes on if a request is refused (429, 503) or not answered.
+        // The session continues if a request is refused (429, 503) or not answered.
         Some(_) => admin.fetch(gateway, stats.uptime_s).await.map_err(|error| format!("{error:#}")),
         None => Ok(None),
     };

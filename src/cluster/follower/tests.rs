@@ -167,7 +167,7 @@ fn an_end_with_other_messages_is_a_lost_end() {
     assert_eq!(follower.start(info(60)), Start::NameEpoch { expected: 5 });
 }
 
-/// The same if the message at the cursor was removed meanwhile: the newest known message that is left tells whether the
+/// The same if the message at the cursor was removed meanwhile: the newest known message that is left shows whether the
 /// stream is the same. The bug: the stream counted as the same, and the messages with the lost numbers were missed
 /// silently.
 #[test]

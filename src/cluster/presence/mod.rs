@@ -90,7 +90,7 @@ impl Presence {
         *self.totals.lock()
     }
 
-    /// Makes [`Presence::run`] tell the other gateways that this one stops, and end.
+    /// Makes [`Presence::run`] announce to the other gateways that this one stops, and end.
     pub fn end(&self) {
         self.stopping.notify_one();
     }

@@ -1,4 +1,4 @@
-//! The members of this gateway, and the changes that the other gateways are still to be told. This file uses neither the network nor the
+//! The members of this gateway, and the changes that were not announced to other gateways yet. This file uses neither the network nor the
 //! time.
 
 use std::collections::{BTreeMap, VecDeque};

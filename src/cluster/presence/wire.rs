@@ -64,7 +64,7 @@ pub struct PageRequest {
 /// A part of a gateway's members, which [`page`] writes.
 #[derive(Debug, Deserialize)]
 pub struct Page {
-    /// The part begins after this member, as the request said.
+    /// The part begins after this member, as requested.
     pub after: Option<MemberKey>,
     /// The number of the newest change that the page includes.
     pub n: u64,

@@ -116,7 +116,7 @@ fn api_keys(auth: &Section<'_>) -> Vec<ApiKey> {
         if let Some((text, entry)) = &name
             && !names.insert(*text)
         {
-            entry.refuse("names an earlier key too; write another, since a name says whose work it was");
+            entry.refuse("is the name of an earlier key too; write another, because limits and messages name the key by it");
         }
         let key = section.required("key", section.secret("key"), "write the credential, at best 32 random characters or more");
         if let Some((text, entry)) = &key {

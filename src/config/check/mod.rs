@@ -27,7 +27,7 @@ use crate::topic_name::TopicName;
 const SHARDS_MAX: u64 = 256;
 /// The largest number of rules. Each is a label of the metrics for the life of the process.
 const RULES_MAX: usize = 10_000;
-/// The gateway's own paths. One that ends in `/` stands for all paths below it.
+/// The gateway's own paths. A path that ends in `/` includes all paths below it.
 const OWN_PATHS: [&str; 13] = [
     "/ws",
     "/api/",
@@ -68,7 +68,7 @@ impl Config {
     }
 }
 
-/// Every key that a file may have. `[]` stands for the index of a list. `[endpoints]` has free keys, so only the table
+/// Every key that a file may have. `[]` is in the place of the index of a list. `[endpoints]` has free keys, so only the table
 /// is in the list.
 pub fn keys() -> Vec<String> {
     let report = Report::default();

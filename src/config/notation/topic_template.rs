@@ -1,4 +1,4 @@
-//! Topics in which columns of a record may stand, as in `quotes.{symbol}`.
+//! Topics with columns of a record, as in `quotes.{symbol}`.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ enum Part {
 }
 
 impl TopicTemplate {
-    /// Reads a topic's name, in which `{column}` may stand anywhere in a token.
+    /// Reads a topic's name. `{column}` may be anywhere in a token.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;

@@ -1,4 +1,4 @@
-//! The raw tree: what the sources of a configuration say, read table by table before it is typed.
+//! The raw tree: the values in the sources of a configuration before they have types, and a reader for each table.
 
 mod files;
 mod raw;

@@ -105,9 +105,9 @@ pub struct History<'a> {
 /// The body of a request to `/emulation`: commands for a session whose stream carries only replies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Emulation<'a> {
-    /// The name of the session's gateway, as the client was told.
+    /// The name of the session's gateway, as the client received it.
     pub node: Cow<'a, str>,
-    /// The address of the session, as the client was told.
+    /// The address of the session, as the client received it.
     pub session: Cow<'a, str>,
     /// A frame of commands.
     pub data: Cow<'a, [u8]>,

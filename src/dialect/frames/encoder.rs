@@ -31,7 +31,7 @@ pub struct Encoder {
     topics_max: usize,
 }
 
-/// The frame of `event` in `encoding`; `None`: the dialect has no form for the event. The raw dialect carries only payloads, and tells of no
+/// The frame of `event` in `encoding`; `None`: the dialect has no form for the event. The raw dialect carries only payloads, and no
 /// gaps.
 pub fn event_frame(event: &Event<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
     match encoding.dialect {

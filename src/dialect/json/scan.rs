@@ -40,7 +40,7 @@ pub struct Scan<'a> {
     at: usize,
 }
 
-/// The arrays and objects that are open at a position. Bit 0 is the innermost; 1 stands for an object.
+/// The arrays and objects that are open at a position. Bit 0 is the innermost; 1 means an object.
 #[derive(Debug, Default)]
 struct Nesting {
     objects: u64,

@@ -63,7 +63,7 @@ pub enum Command<'a> {
     History {
         topic: TopicName,
         since: Option<Offset>,
-        /// At most 1,000; 100 where the client says nothing.
+        /// At most 1,000; by default 100.
         limit: usize,
     },
     Presence {

@@ -28,7 +28,7 @@ impl Deflater {
     /// Appends the payload of the compressed message to `packed`, without head and without the tail `00 00 ff ff`.
     /// `false`: the message did not get smaller within `window_bits`, and `packed` is unchanged. The message is then sent uncompressed.
     ///
-    /// A window of 8 bits is served by a compressor of 9: zlib looks back no further than its window less 262 bytes
+    /// A window of 8 bits is served by a compressor of 9: zlib uses no distance above its window less 262 bytes
     /// (the longest match and its lookahead), so 250 bytes where 256 are allowed. A test reads the distances.
     pub fn compress(&mut self, message: &[u8], window_bits: u8, packed: &mut Vec<u8>) -> bool {
         let start = packed.len();

@@ -59,14 +59,14 @@ impl ExactInflater {
         Self { window_bytes: 1 << window_bits, output: Vec::new(), kept: 0, farthest: 0, refers: false }
     }
 
-    /// The largest distance in `payload`, a message that stands alone.
+    /// The largest distance in `payload`, a message without references.
     pub fn farthest(payload: &[u8]) -> usize {
         let mut inflater = Self::new(15);
         inflater.inflate(payload).unwrap();
         inflater.farthest
     }
 
-    /// Inflates one message without its tail. The error says what a client would refuse.
+    /// Inflates one message without its tail. The error names what a client would refuse.
     pub fn inflate(&mut self, payload: &[u8]) -> Result<Vec<u8>, String> {
         let kept = self.output.len().min(self.window_bytes);
         self.output.drain(..self.output.len() - kept);

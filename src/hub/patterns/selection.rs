@@ -60,7 +60,7 @@ struct PatternNode {
     children: HashMap<u32, u32>,
     /// The node that `*` leads to.
     any: Option<u32>,
-    /// Whether a pattern goes on with `>` here.
+    /// Whether a pattern has `>` as its next token here.
     rest: bool,
     /// Whether a pattern ends here.
     is_end: bool,

@@ -1,4 +1,4 @@
-//! The lives of streams. A life lasts as long as the offsets of a stream go on, and its epoch names it.
+//! The lives of streams. A life lasts as long as the offsets of a stream continue, and its epoch names it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -48,7 +48,7 @@ pub struct Topic {
     payer: Option<Payer>,
     shared: Arc<Shared>,
     ordered_ranks: OrderedRanks,
-    /// One lock over log and audience, so that each outlet hears offsets in order, and a subscriber begins between two messages. Nothing
+    /// One lock over log and audience, so that each outlet receives offsets in order, and a subscriber begins between two messages. Nothing
     /// waits under this lock, and no other topic's lock is taken under it.
     state: Mutex<State>,
 }
@@ -158,7 +158,7 @@ impl Topic {
             let start = state.start(wanted, now);
             if state.rule.presence {
                 state.audience.follow(&self.name, &self.shared.patterns);
-                // Before the outlet is added: a session that is alone on its outlet is not told of its own join.
+                // Before the outlet is added: a session that is alone on its outlet does not receive its own join.
                 state.audience.join(&self.name, member, &self.shared.other_gateways);
             }
             state.audience.add_named(id, outlet);

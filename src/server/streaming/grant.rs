@@ -89,7 +89,7 @@ impl Streams {
     }
 
     /// Makes the first topic of the stream that can be made, because a stream without any topic would end at once.
-    /// Topics that can't be made are told by an error in the stream.
+    /// Topics that can't be made are reported by an error in the stream.
     fn make_topic(&self, opening: &StreamOpening, address: SocketAddr) -> Result<(), Refused> {
         let payer = Payer::of_address(address.ip());
         let mut refused = Ok(());

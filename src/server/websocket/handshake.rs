@@ -52,7 +52,7 @@ pub enum BadUpgrade {
     /// The key is missing, repeated, or not 16 bytes.
     #[error("Sec-WebSocket-Key has to be 16 bytes in base64, once")]
     Key,
-    /// The request has a body, which could not be told from frames.
+    /// The request has a body, which could not be distinguished from frames.
     #[error("a WebSocket handshake has no body")]
     Body,
 }

@@ -10,7 +10,7 @@ pub struct NewSubscription {
     pub topic: TopicName,
     /// The result that the answer has.
     pub result: SubscribeResult,
-    /// The session as a member, if the session is told of joins, its own included.
+    /// The session as a member, if the session receives joins, its own included.
     pub joined: Option<Member>,
     pub begun: TopicStart,
 }

@@ -1,4 +1,4 @@
-//! Recovery in Centrifugo's protocol: where a subscription begins, and what its result tells of that.
+//! Recovery in Centrifugo's protocol: where a subscription begins, and the result that reports it.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Recovering {
         }
     }
 
-    /// The result that the client is told. Its position is the one before the first replayed message, so that a connection that is lost
+    /// The result for the client. Its position is the one before the first replayed message, so that a connection that is lost
     /// during the replay recovers from there.
     pub fn result(self, start: &Start, recovers: bool) -> SubscribeResult {
         let offset = start.replay_from.map_or(start.position.offset, |first| Offset(first.0 - 1));

@@ -8,7 +8,7 @@ use crate::shard::SessionContext;
 /// The address of one emulated session, as its own protocol knows it.
 pub struct EmulatedAddress {
     secret: SessionSecret,
-    /// The name of the gateway, as clients are told.
+    /// The name of the gateway, as clients receive it.
     node: Arc<str>,
 }
 
@@ -35,7 +35,7 @@ impl EmulatedAddress {
         &self.node
     }
 
-    /// The text that clients are told, which [`SessionAddress::parse`] parses: the secret and the shard's number.
+    /// The text that clients receive, which [`SessionAddress::parse`] parses: the secret and the shard's number.
     pub fn session(&self, context: &SessionContext<'_>) -> String {
         format!("{}{}", self.secret, context.shard())
     }
