@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-use crate::launch::Started;
+use crate::launch::StartedServer;
 use crate::named::Named;
 use crate::plan::Preset;
 use crate::plan::Server;
@@ -104,7 +104,7 @@ pub fn settings(settings: &Settings, contenders: &[Contender], peers: &Path) -> 
 pub fn leave_out_absent(contenders: &mut Vec<Settings>) -> anyhow::Result<()> {
     contenders.retain(|contender| {
         let there = !matches!(contender.server, Server::Peer(_))
-            || Started::start(&contender.server, false, contender.deflate != Deflate::Off).is_ok();
+            || StartedServer::start(&contender.server, false, contender.deflate != Deflate::Off).is_ok();
         if !there {
             eprintln!("{} is left out", name(contender));
         }

@@ -18,14 +18,14 @@ use crate::plan::Server;
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server that this run started. Dropping it kills the process and removes its folder.
-pub struct Started {
+pub struct StartedServer {
     child: Child,
     /// Its address.
     pub address: SocketAddr,
     folder: PathBuf,
 }
 
-impl Started {
+impl StartedServer {
     /// Starts `server`; `None` if it runs already. With `pin`, it runs on the first core, and this process on the last.
     /// A peer's script is passed `deflate`; Belfry always offers it.
     pub fn start(server: &Server, pin: bool, deflate: bool) -> anyhow::Result<Option<Self>> {
@@ -96,7 +96,7 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for StartedServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -38,7 +38,7 @@ impl Track {
     }
 
     /// Notes the message `sequence` of `stream`.
-    pub fn take(&mut self, stream: u32, sequence: u32, missing: &mut Missing) -> Arrival {
+    pub fn receive(&mut self, stream: u32, sequence: u32, missing: &mut Missing) -> Arrival {
         if sequence == self.next || self.next == 0 {
             self.next = sequence + 1;
             return Arrival::InOrder;
@@ -53,12 +53,7 @@ impl Track {
         if missing.0.remove(&(stream, sequence)) { Arrival::Late } else { Arrival::Duplicate }
     }
 
-    /// How many of `sent` messages come after the newest that arrived.
-    pub fn tail(&self, sent: u32) -> u32 {
-        self.behind(sent).len() as u32
-    }
-
-    /// The sequence numbers of these messages.
+    /// Those of `sent` messages that come after the newest that arrived.
     pub fn behind(&self, sent: u32) -> std::ops::Range<u32> {
         if self.next == 0 { 0..0 } else { self.next.min(sent + 1)..sent + 1 }
     }
@@ -87,26 +82,26 @@ mod tests {
 
     fn arrivals(sequences: &[u32]) -> (Vec<Arrival>, u64, Track) {
         let (mut track, mut missing) = (Track::FROM_START, Missing::default());
-        let arrivals = sequences.iter().map(|sequence| track.take(9, *sequence, &mut missing)).collect();
+        let arrivals = sequences.iter().map(|sequence| track.receive(9, *sequence, &mut missing)).collect();
         (arrivals, missing.count(), track)
     }
 
     #[test]
-    fn what_comes_in_order_is_in_order() {
+    fn consecutive_messages_are_in_order() {
         assert_eq!(arrivals(&[1, 2, 3]), (vec![Arrival::InOrder; 3], 0, Track::after(3)));
     }
 
     #[test]
-    fn a_hole_is_lost_until_it_is_filled_and_filling_it_is_reordering() {
+    fn a_hole_is_missing_until_its_messages_come_late() {
         use Arrival::{AfterHole, Duplicate, InOrder, Late};
         assert_eq!(arrivals(&[1, 4]), (vec![InOrder, AfterHole(2)], 2, Track::after(4)));
         assert_eq!(arrivals(&[1, 4, 2, 2]), (vec![InOrder, AfterHole(2), Late, Duplicate], 1, Track::after(4)));
     }
 
     #[test]
-    fn the_tail_is_what_was_sent_and_never_came() {
-        assert_eq!(Track::after(7).tail(10), 3);
-        assert_eq!(Track::FROM_START.tail(10), 10);
-        assert_eq!(Track::FROM_ANYWHERE.tail(10), 0);
+    fn a_track_is_behind_by_the_messages_after_its_newest() {
+        assert_eq!(Track::after(7).behind(10), 8..11);
+        assert_eq!(Track::FROM_START.behind(10), 1..11);
+        assert!(Track::FROM_ANYWHERE.behind(10).is_empty());
     }
 }

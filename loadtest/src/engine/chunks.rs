@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::wire::http::stream::Chunk;
 
 /// Handles the complete chunks of `bytes`, read at `now`. Returns their length, and whether the stream has ended.
-pub(super) fn take(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {
+pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {
     let mut taken = 0;
     loop {
         match Chunk::read(&bytes[taken..]) {
@@ -17,7 +17,7 @@ pub(super) fn take(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now
             }
             Ok(None) => return (taken, false),
             Err(error) => {
-                ledger.counts.findings.broken(&error);
+                ledger.counts.findings.count_fault(&error);
                 return (bytes.len(), true);
             }
         }
@@ -38,11 +38,12 @@ fn data(session: &mut Session, ledger: &mut Ledger, data: &[u8], now: u64) {
     session.fragments = joined;
 }
 
+/// Handles the complete events of `bytes`. Returns their length.
 fn events(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> usize {
     let mut taken = 0;
     while let Some((event, length)) = session.dialect.first_of_stream(&bytes[taken..]) {
         taken += length;
-        message::measured(session, ledger, event, length, now);
+        message::receive(session, ledger, event, length, now);
     }
     taken
 }

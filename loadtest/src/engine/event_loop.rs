@@ -10,7 +10,8 @@ use super::load::Load;
 use super::poll::{Poll, Ready};
 use super::receive::{self, Progress};
 use super::session::{Phase, Session, Transport};
-use super::sockets::{self, Target};
+use super::sockets;
+use super::target::Target;
 use crate::clock::Clock;
 use crate::measure::Slice;
 use crate::stamp::Stamper;
@@ -20,7 +21,7 @@ use crate::wire::http::publish;
 const BUFFER_BYTES: usize = 256 << 10;
 /// The wait of a session before it connects to the next gateway, in nanoseconds. It keeps the loop from spinning if all
 /// gateways are gone.
-const PAUSE_BEFORE_NEXT: u64 = 100_000_000;
+const RECONNECT_DELAY: u64 = 100_000_000;
 /// The largest number of sessions that connect at the same time. The backlog of a listener is often no longer.
 const PENDING_MAX: usize = 128;
 
@@ -39,10 +40,12 @@ pub struct Engine {
     pub(super) watch: Option<Watch>,
     /// Sessions to connect, in order.
     waiting: VecDeque<usize>,
-    /// Sessions that are to connect to the next gateway, with the time.
-    going_on: VecDeque<(u64, usize)>,
+    /// Sessions that will connect to the next gateway, with the time.
+    reconnects: VecDeque<(u64, usize)>,
     /// The number of sessions that are connecting, upgrading or subscribing.
     pending: usize,
+    /// The ready sockets of one tick; empty between ticks.
+    ready: Vec<Ready>,
     buffer: Box<[u8]>,
     /// The time of the last read, in nanoseconds of the clock.
     read_at: u64,
@@ -62,8 +65,9 @@ impl Engine {
             load: None,
             watch: None,
             waiting: VecDeque::new(),
-            going_on: VecDeque::new(),
+            reconnects: VecDeque::new(),
             pending: 0,
+            ready: Vec::new(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             read_at: 0,
         })
@@ -83,20 +87,19 @@ impl Engine {
     /// Begins to connect waiting sessions, up to [`PENDING_MAX`].
     pub(super) fn begin_connecting(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
-        while let Some(&(at, index)) = self.going_on.front()
+        while let Some(&(at, index)) = self.reconnects.front()
             && at <= now
         {
-            self.going_on.pop_front();
+            self.reconnects.pop_front();
             self.enqueue(index);
         }
         while self.pending < PENDING_MAX {
             let Some(index) = self.waiting.pop_front() else { break };
-            let target = &self.targets[self.sessions[index].roaming.home()];
+            let target = &self.targets[self.sessions[index].failover.gateway()];
             let socket = sockets::connect(target, index)?;
             let transport = Transport::new(socket, target.tls.as_ref()).context("TLS can't begin")?;
             self.poll.add(&transport, index).context("can't watch a socket")?;
-            let session = &mut self.sessions[index];
-            session.begin(transport);
+            self.sessions[index].begin(transport);
             self.pending += 1;
         }
         Ok(())
@@ -112,22 +115,23 @@ impl Engine {
             watch(&slice, &self.ledger.counts);
         }
         let next = self.load.as_ref().map_or(u64::MAX, Load::next_due);
-        let back = self.going_on.front().map_or(u64::MAX, |(at, _)| *at);
-        let wake = deadline.min(next).min(back).min(self.ledger.latency.slice_end());
-        let mut ready = self.poll.wait(wake.saturating_sub(self.clock.now()));
+        let reconnect = self.reconnects.front().map_or(u64::MAX, |(at, _)| *at);
+        let wake = deadline.min(next).min(reconnect).min(self.ledger.latency.slice_end());
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poll.wait(wake.saturating_sub(self.clock.now()), &mut ready);
         for Ready { index, readable, writable } in ready.drain(..) {
             if writable {
                 self.write(index);
             }
             if readable {
-                self.read(index);
+                while self.read_once(index) {}
                 // A long list of ready subscribers must not delay the next message.
                 if self.load.as_ref().is_some_and(|load| load.is_due(self.read_at, &self.ledger)) {
                     self.publish_due(self.read_at);
                 }
             }
         }
-        self.poll.give_back(ready);
+        self.ready = ready;
     }
 
     fn publish_due(&mut self, now: u64) {
@@ -135,14 +139,10 @@ impl Engine {
         load.publish_due(now, &mut self.ledger, &mut self.sessions);
         for publisher in load.touched.drain(..) {
             let session = &mut self.sessions[publisher];
-            publish::seal(&mut session.outgoing, &mut session.batch, self.targets[0].token.as_deref());
+            publish::push_batch(&mut session.outgoing, &mut session.batch, self.targets[0].token.as_deref());
             self.flush(publisher);
         }
         self.load = Some(load);
-    }
-
-    fn read(&mut self, index: usize) {
-        while self.read_once(index) {}
     }
 
     /// Reads once. Returns whether more bytes may be buffered, which the poll would not report.
@@ -151,12 +151,12 @@ impl Engine {
         let Some(transport) = &mut session.transport else { return false };
         let buffers_reads = transport.buffers_reads();
         match transport.read(&mut self.buffer) {
-            Ok(0) => self.leave(index, Phase::Closed),
+            Ok(0) => self.end_session(index, Phase::Closed),
             Ok(length) => {
                 self.read_at = self.clock.now();
                 self.ledger.counts.received_bytes += length as u64;
-                let progress = receive::take(session, &mut self.ledger, &self.buffer[..length], self.read_at);
-                self.proceed(index, progress);
+                let progress = receive::receive(session, &mut self.ledger, &self.buffer[..length], self.read_at);
+                self.apply(index, progress);
                 return buffers_reads;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
@@ -165,16 +165,16 @@ impl Engine {
                     self.flush(index);
                 }
             }
-            Err(error) => self.break_off(index, &error),
+            Err(error) => self.connection_failed(index, &error),
         }
         false
     }
 
-    fn proceed(&mut self, index: usize, progress: Progress) {
+    fn apply(&mut self, index: usize, progress: Progress) {
         match progress {
             Progress::Nothing => {}
             Progress::Opened => self.pending = self.pending.saturating_sub(1),
-            Progress::Ended => return self.leave(index, Phase::Closed),
+            Progress::Ended => return self.end_session(index, Phase::Closed),
         }
         if !self.sessions[index].outgoing.is_empty() {
             self.flush(index);
@@ -187,18 +187,18 @@ impl Engine {
         if session.phase == Phase::Connecting {
             let refused = session.transport.as_ref().and_then(|transport| transport.tcp().take_error().ok().flatten());
             if let Some(error) = refused {
-                self.ledger.counts.findings.refuse(format!("connecting failed: {error}"));
-                return self.leave(index, Phase::Closed);
+                self.ledger.counts.findings.count_refusal(format!("connecting failed: {error}"));
+                return self.end_session(index, Phase::Closed);
             }
-            if session.posts {
+            if session.publishes_by_http {
                 self.ledger.subscribed(session, &[]);
                 self.pending = self.pending.saturating_sub(1);
                 return self.flush(index);
             }
             session.phase = Phase::Upgrading;
-            let (topics, since) = (self.ledger.names(&session.topics), self.ledger.since(session));
-            let target = &self.targets[session.roaming.home()];
-            session.outgoing = sockets::upgrade_request(target, session.dialect, &topics, &since);
+            let (topics, since) = (self.ledger.topics.names(&session.topics), self.ledger.since(session));
+            let target = &self.targets[session.failover.gateway()];
+            session.outgoing = target.open_request(session.dialect, &topics, &since);
         }
         self.flush(index);
     }
@@ -217,31 +217,31 @@ impl Engine {
                     session.interest = interest;
                 }
             }
-            Err(error) => self.break_off(index, &error),
+            Err(error) => self.connection_failed(index, &error),
         }
     }
 
     /// Handles a broken connection. A reset, or TLS that ends without its alert, counts as a close without a code.
     /// Everything else is a fault.
-    fn break_off(&mut self, index: usize, error: &std::io::Error) {
+    fn connection_failed(&mut self, index: usize, error: &std::io::Error) {
         let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
         if !reset || self.sessions[index].phase != Phase::Open {
-            self.ledger.counts.findings.broken(error);
+            self.ledger.counts.findings.count_fault(error);
         }
-        self.leave(index, Phase::Closed);
+        self.end_session(index, Phase::Closed);
     }
 
     /// Ends the session. Closing the socket removes it from the poll.
-    pub(super) fn leave(&mut self, index: usize, phase: Phase) {
+    pub(super) fn end_session(&mut self, index: usize, phase: Phase) {
         let session = &mut self.sessions[index];
         if session.is_pending() {
             self.pending = self.pending.saturating_sub(1);
         }
         self.ledger.session_ended(session, phase == Phase::Closed);
         session.end(phase);
-        if session.roaming.goes_on() && phase == Phase::Closed {
-            session.roaming.leave(self.targets.len());
-            self.going_on.push_back((self.clock.now() + PAUSE_BEFORE_NEXT, index));
+        if session.failover.is_enabled() && phase == Phase::Closed {
+            session.failover.next_gateway(self.targets.len());
+            self.reconnects.push_back((self.clock.now() + RECONNECT_DELAY, index));
         }
     }
 }

@@ -143,22 +143,21 @@ impl Load {
     fn publish(&mut self, due: u64, ledger: &mut Ledger, sessions: &mut [Session]) {
         let number = self.order.pick(self.published);
         self.published += 1;
-        let stream = &mut ledger.streams[number as usize];
+        let (stream, topic) = ledger.topics.stream_mut(number).expect("a load publishes to streams of its engine");
         let session = &mut sessions[stream.publisher];
         if session.phase != Phase::Open {
             ledger.counts.findings.unsent += 1;
             return;
         }
         stream.sent += 1;
-        let topic = &ledger.topics[stream.topic as usize];
         let payload = ledger.stamper.write(Stamp { stream: number, sequence: stream.sent, scheduled: due });
-        if session.posts {
-            publish::push(session.dialect, &mut session.outgoing, &mut session.batch, &topic.name, payload);
+        if session.publishes_by_http {
+            publish::push_message(session.dialect, &mut session.outgoing, &mut session.batch, &topic.name, payload);
         } else {
-            let id = session.roaming.goes_on().then(|| stream.asked.ask(number, stream.sent));
+            let id = session.failover.is_enabled().then(|| stream.results.ask(number, stream.sent));
             session.dialect.push_publish(&mut session.outgoing, &topic.name, payload, id);
         }
-        ledger.outstanding += i64::from(topic.subscribers);
+        ledger.outstanding += topic.subscribers;
         ledger.counts.published += 1;
         if self.touched.last() != Some(&stream.publisher) {
             self.touched.push(stream.publisher);
@@ -168,7 +167,7 @@ impl Load {
 
 /// Whether fewer than `ahead` messages are in flight. Deliveries are divided by the average number of subscribers.
 fn has_room(ledger: &Ledger, ahead: u32) -> bool {
-    let audience = (ledger.subscriptions / ledger.topics.len().max(1) as u64).max(1) as i64;
+    let audience = (ledger.subscriptions / ledger.topics.count().max(1) as i64).max(1);
     ledger.outstanding <= audience * (i64::from(ahead) - 1)
 }
 
@@ -186,7 +185,7 @@ mod tests {
 
     /// A rate of 100 that rises over 2 s: 25 messages in the first of them, 75 in the second, 100 in each that follows.
     #[test]
-    fn a_rate_rises_evenly() {
+    fn a_rate_rises_linearly() {
         let load = Load::new(Pace::OpenLoop { rate: 100.0, burst: 1 }, StreamOrder::RoundRobin(vec![0]));
         let mut load = load.rising(Duration::from_secs(2));
         let mut by_second = [0; 4];

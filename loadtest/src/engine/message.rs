@@ -1,22 +1,21 @@
 //! Handles one message of the server: its deliveries and its replies.
 
-use super::accounting::Answer;
-use super::accounting::Ledger;
+use super::accounting::{Ledger, PublishResult};
 use super::session::Session;
 use crate::wire::Reply;
 use crate::wire::frame::push_masked;
 
 /// Handles a message, which took `wire_bytes` on the wire. These count if it has deliveries.
-pub(super) fn measured(session: &mut Session, ledger: &mut Ledger, text: &[u8], wire_bytes: usize, now: u64) {
+pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, text: &[u8], wire_bytes: usize, now: u64) {
     let before = ledger.counts.deliveries;
-    plain(session, ledger, text, now);
+    deliver(session, ledger, text, now);
     if ledger.counts.deliveries > before {
         ledger.counts.message_bytes += wire_bytes as u64;
         ledger.counts.text_bytes += text.len() as u64;
     }
 }
 
-fn plain(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
+fn deliver(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
     let bytes = ledger.stamper.bytes();
     let mut from = 0;
     // The reply to a subscribe comes before the messages of its topic.
@@ -40,26 +39,26 @@ fn replies(session: &mut Session, ledger: &mut Ledger, frame: &[u8]) {
 
 fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
     match session.dialect.reply(part) {
-        Reply::Subscribed(topics_told) => ledger.subscribed(session, &topics_told),
+        Reply::Subscribed(topics) => ledger.subscribed(session, &topics),
         Reply::Gap { topic, dropped, begins_anew } => {
             ledger.counts.findings.gaps += dropped;
-            if session.roaming.goes_on() {
-                ledger.excuse(session, &topic, begins_anew);
+            if session.failover.is_enabled() {
+                ledger.gap(session, &topic, begins_anew);
             }
         }
         Reply::Draining => {
             session.ending.announce_drain();
             ledger.counts.findings.draining += 1;
         }
-        Reply::Published { id } => ledger.answer(id, Answer::Acknowledged),
+        Reply::Published { id } => ledger.answer(id, PublishResult::Acknowledged),
         Reply::Error { id, code, message } => {
-            id.into_iter().for_each(|id| ledger.answer(id, Answer::Refused));
-            ledger.counts.findings.error(code, message);
+            id.into_iter().for_each(|id| ledger.answer(id, PublishResult::Refused));
+            ledger.counts.findings.count_error(code, message);
         }
-        Reply::Acknowledged => ledger.acknowledge(session),
-        Reply::Joined { id, position, recovered } => ledger.joined(session, id, position, recovered),
+        Reply::Acknowledged => ledger.acknowledged(session),
+        Reply::TopicSubscribed { id, position, recovered } => ledger.topic_subscribed(session, id, position, recovered),
         Reply::Ending(code) => session.ending.close(code),
-        Reply::Ping(answer) => push_masked(&mut session.outgoing, session.dialect.opcode(), answer),
+        Reply::Ping(pong) => push_masked(&mut session.outgoing, session.dialect.opcode(), pong),
         Reply::Other if session.dialect.sends_other_events() => {}
         Reply::Other => ledger.counts.findings.foreign += 1,
     }

@@ -12,15 +12,17 @@ mod poll;
 mod receive;
 mod session;
 mod sockets;
+mod target;
 
 use std::time::Duration;
 
 use anyhow::bail;
 
-pub use accounting::{Answers, Counts, Findings, Verdict};
+pub use accounting::{Counts, Findings, PublishCounts, Verdict};
 pub use event_loop::{Engine, Watch};
 pub use load::{Load, Pace, StreamOrder};
-pub use sockets::{Spread, Target, raise_file_limit};
+pub use sockets::raise_file_limit;
+pub use target::Target;
 
 use crate::clock::nanoseconds;
 use crate::measure::Latency;
@@ -40,8 +42,8 @@ impl Engine {
     }
 
     /// Adds a topic. Returns its number.
-    pub fn topic(&mut self, name: String) -> u32 {
-        self.ledger.add_topic(name)
+    pub fn add_topic(&mut self, name: String) -> u32 {
+        self.ledger.topics.add_topic(name)
     }
 
     /// Adds a subscriber of `topics`, not connected. Returns its number. All streams must have been added before.
@@ -52,20 +54,20 @@ impl Engine {
     /// Adds a session that only publishes. Returns its number.
     pub fn add_publisher(&mut self) -> usize {
         let index = self.add_session(self.targets[0].publisher, Vec::new());
-        self.sessions[index].posts = self.targets[0].publishers_post;
+        self.sessions[index].publishes_by_http = self.targets[0].publishes_by_http;
         index
     }
 
     fn add_session(&mut self, dialect: Dialect, topics: Vec<u32>) -> usize {
         let index = self.sessions.len();
-        let home = index % self.targets.len();
-        self.sessions.push(Session::new(dialect, self.targets[0].deflate, topics, home));
+        let gateway = index % self.targets.len();
+        self.sessions.push(Session::new(dialect, self.targets[0].deflate, topics, gateway));
         index
     }
 
     /// Adds a stream: `publisher` publishes to `topic`. The streams of a topic must be added one after the other.
-    pub fn stream(&mut self, topic: u32, publisher: usize) -> u32 {
-        self.ledger.add_stream(topic, publisher)
+    pub fn add_stream(&mut self, topic: u32, publisher: usize) -> u32 {
+        self.ledger.topics.add_stream(topic, publisher)
     }
 
     /// Connects `sessions`, and waits at most `patience` until all are subscribed.
@@ -121,15 +123,15 @@ impl Engine {
     /// Drops the TCP connections of `sessions` without a Close.
     pub fn disconnect(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
-            self.leave(index, Phase::Disconnected);
+            self.end_session(index, Phase::Disconnected);
         }
     }
 
-    /// Stops reading from `sessions`. Their receive buffers become small, so that the kernel does not read on for a
-    /// long time.
+    /// Stops reading from `sessions`. Their receive buffers become small, so that the kernel does not receive
+    /// for them for a long time.
     pub fn stall(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
-            self.ledger.stop_expecting(&mut self.sessions[index]);
+            self.ledger.expect_deliveries(&mut self.sessions[index], false);
             if let Some(transport) = &self.sessions[index].transport {
                 let _ = socket2::SockRef::from(transport.tcp()).set_recv_buffer_size(STALLED_BUFFER_BYTES);
                 let _ = self.poll.change(transport, index, Interest::None);
@@ -140,27 +142,27 @@ impl Engine {
     /// Excludes `sessions` from the latencies, because they reconnect and receive missed messages late.
     pub fn exclude_from_latency(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
-            self.sessions[index].timed = false;
+            self.sessions[index].is_timed = false;
         }
     }
 
     /// Lets `sessions` connect to the next gateway whenever theirs is gone. Their publishes ask for answers from now
     /// on, and are owed to subscribers once acknowledged.
-    pub fn go_on_elsewhere(&mut self, sessions: impl IntoIterator<Item = usize>) {
+    pub fn enable_failover(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
-            self.sessions[index].roaming.go_on();
+            self.sessions[index].failover.enable();
         }
     }
 
     /// The longest time without a message for each of `sessions` since the last call, in nanoseconds.
-    pub fn take_silences(&mut self, sessions: &[usize]) -> Vec<u64> {
+    pub fn take_longest_silences(&mut self, sessions: &[usize]) -> Vec<u64> {
         let now = self.clock.now();
-        sessions.iter().map(|index| self.sessions[*index].roaming.take_silence(now)).collect()
+        sessions.iter().map(|index| self.sessions[*index].failover.take_longest_silence(now)).collect()
     }
 
-    /// The answers to publishes that ask for them.
-    pub fn answers(&self) -> Answers {
-        self.ledger.answers()
+    /// The results of publishes that ask for an answer.
+    pub fn publish_counts(&self) -> PublishCounts {
+        self.ledger.publish_counts()
     }
 
     /// Replaces the topics of `sessions`, with an unsubscribe and a subscribe.

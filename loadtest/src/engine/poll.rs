@@ -33,7 +33,6 @@ pub struct Poll {
     epoll: OwnedFd,
     timer: OwnedFd,
     events: Vec<Event>,
-    ready: Vec<Ready>,
 }
 
 impl Poll {
@@ -43,7 +42,7 @@ impl Poll {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
-        Ok(Self { epoll, timer, events: Vec::with_capacity(EVENTS_MAX), ready: Vec::new() })
+        Ok(Self { epoll, timer, events: Vec::with_capacity(EVENTS_MAX) })
     }
 
     /// Adds `socket`, which is connecting.
@@ -60,9 +59,8 @@ impl Poll {
         Ok(epoll::modify(&self.epoll, socket, EventData::new_u64(index as u64), flags)?)
     }
 
-    /// Waits at most `nanoseconds` for ready sockets.
-    pub fn wait(&mut self, nanoseconds: u64) -> Vec<Ready> {
-        let mut ready = std::mem::take(&mut self.ready);
+    /// Waits at most `nanoseconds` for ready sockets, and appends them to `ready`.
+    pub fn wait(&mut self, nanoseconds: u64, ready: &mut Vec<Ready>) {
         self.events.clear();
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let timeout = if nanoseconds == 0 {
@@ -76,8 +74,8 @@ impl Poll {
             }
         };
         if epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()).is_ok() {
-            let told = self.events.iter().filter(|event| event.data.u64() != TIMER);
-            ready.extend(told.map(|event| {
+            let sockets = self.events.iter().filter(|event| event.data.u64() != TIMER);
+            ready.extend(sockets.map(|event| {
                 let flags = event.flags;
                 Ready {
                     index: event.data.u64() as usize,
@@ -86,11 +84,5 @@ impl Poll {
                 }
             }));
         }
-        ready
-    }
-
-    /// Returns the list of [`Self::wait`] for reuse.
-    pub fn give_back(&mut self, ready: Vec<Ready>) {
-        self.ready = ready;
     }
 }

@@ -21,103 +21,105 @@ pub(super) enum Progress {
 }
 
 /// Handles `bytes` that were read at `now`, in nanoseconds of the run's clock.
-pub(super) fn take(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> Progress {
-    if session.rest.is_empty() {
-        let (taken, progress) = walk(session, ledger, bytes, now);
-        session.rest.extend_from_slice(&bytes[taken..]);
+pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> Progress {
+    if session.incomplete.is_empty() {
+        let (taken, progress) = parse(session, ledger, bytes, now);
+        session.incomplete.extend_from_slice(&bytes[taken..]);
         return progress;
     }
-    let mut joined = std::mem::take(&mut session.rest);
+    let mut joined = std::mem::take(&mut session.incomplete);
     joined.extend_from_slice(bytes);
-    let (taken, progress) = walk(session, ledger, &joined, now);
+    let (taken, progress) = parse(session, ledger, &joined, now);
     joined.drain(..taken);
-    session.rest = joined;
+    session.incomplete = joined;
     progress
 }
 
-/// Handles the whole frames of `bytes`; returns their length.
-fn walk(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, Progress) {
-    if session.posts {
+/// Handles what is complete at the start of `bytes`. Returns its length.
+fn parse(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, Progress) {
+    if session.publishes_by_http {
         return (answers(ledger, bytes), Progress::Nothing);
     }
     let was_pending = session.is_pending();
     let mut taken = 0;
     if session.phase == Phase::Upgrading {
         match open(session, ledger, bytes) {
-            Opening::Open(head_bytes) => taken = head_bytes,
-            Opening::Partial => return (0, Progress::Nothing),
-            Opening::Refused => return (0, Progress::Ended),
+            Ok(head_bytes) => taken = head_bytes,
+            Err(progress) => return (0, progress),
         }
     }
-    if session.dialect.is_stream() {
-        let (chunks, ended) = chunks::take(session, ledger, &bytes[taken..], now);
+    let (length, ended) = if session.dialect.is_stream() {
+        let (length, ended) = chunks::receive(session, ledger, &bytes[taken..], now);
         if ended {
             session.ending.end_stream(session.dialect.drain_code());
         }
-        let opened = was_pending && session.phase == Phase::Open;
-        let otherwise = if opened { Progress::Opened } else { Progress::Nothing };
-        return (taken + chunks, if ended { Progress::Ended } else { otherwise });
-    }
-    loop {
-        let head = match Head::read(&bytes[taken..]) {
-            Ok(Some(head)) if taken + head.head_bytes + head.payload_bytes <= bytes.len() => head,
-            Ok(_) => break,
-            Err(error) => {
-                ledger.counts.findings.broken(&error);
-                return (bytes.len(), Progress::Ended);
-            }
-        };
-        let start = taken + head.head_bytes;
-        taken = start + head.payload_bytes;
-        frame(session, ledger, head, &bytes[start..taken], now);
-    }
+        (length, ended)
+    } else {
+        frames(session, ledger, &bytes[taken..], now)
+    };
     let opened = was_pending && session.phase == Phase::Open;
-    (taken, if opened { Progress::Opened } else { Progress::Nothing })
+    let progress = match (ended, opened) {
+        (true, _) => Progress::Ended,
+        (false, true) => Progress::Opened,
+        (false, false) => Progress::Nothing,
+    };
+    (taken + length, progress)
 }
 
-/// Handles the whole HTTP answers of `bytes`; returns their length.
+/// Handles the complete HTTP answers of `bytes`. Returns their length.
 fn answers(ledger: &mut Ledger, bytes: &[u8]) -> usize {
     let mut taken = 0;
     while let publish::Answer::Whole { bytes, refused } = publish::answer(&bytes[taken..]) {
         if let Some((code, words)) = refused {
-            ledger.counts.findings.error(code, words);
+            ledger.counts.findings.count_error(code, words);
         }
         taken += bytes;
     }
     taken
 }
 
-/// The outcome of an upgrade.
-enum Opening {
-    Partial,
-    Refused,
-    /// Accepted, by an answer of this many bytes.
-    Open(usize),
-}
-
-fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Opening {
+/// Handles the answer to the upgrade. Returns its length, or the progress without an open connection.
+fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Result<usize, Progress> {
     let answer = if session.dialect.is_stream() { stream::answer(bytes) } else { upgrade::answer(bytes) };
     let (head_bytes, deflate) = match answer {
-        Answer::Partial => return Opening::Partial,
+        Answer::Partial => return Err(Progress::Nothing),
         Answer::Accepted { head_bytes, deflate } => (head_bytes, deflate),
         Answer::Refused { status, reason } => {
-            ledger.counts.findings.refuse(format!("{status} {reason}"));
-            return Opening::Refused;
+            ledger.counts.findings.count_refusal(format!("{status} {reason}"));
+            return Err(Progress::Ended);
         }
     };
     if let Err(error) = session.compression.agree(deflate) {
-        ledger.counts.findings.refuse(error.to_string());
-        return Opening::Refused;
+        ledger.counts.findings.count_refusal(error.to_owned());
+        return Err(Progress::Ended);
     }
     session.phase = Phase::Subscribing;
     if session.topics.is_empty() && !session.dialect.introduces_itself() || session.dialect.subscribes_by_path() {
         ledger.subscribed(session, &[]);
-        return Opening::Open(head_bytes);
+        return Ok(head_bytes);
     }
-    let (names, since) = (ledger.names(&session.topics), ledger.since(session));
+    let (names, since) = (ledger.topics.names(&session.topics), ledger.since(session));
     session.dialect.push_connect(&mut session.outgoing);
-    session.dialect.push_subscribe(&mut session.outgoing, &names, &since, session.joins.first_id());
-    Opening::Open(head_bytes)
+    session.dialect.push_subscribe(&mut session.outgoing, &names, &since, session.pending_subscribes.first_id());
+    Ok(head_bytes)
+}
+
+/// Handles the complete frames of `bytes`. Returns their length, and whether the session ends by a wrong frame.
+fn frames(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {
+    let mut taken = 0;
+    loop {
+        let head = match Head::read(&bytes[taken..]) {
+            Ok(Some(head)) if taken + head.head_bytes + head.payload_bytes <= bytes.len() => head,
+            Ok(_) => return (taken, false),
+            Err(error) => {
+                ledger.counts.findings.count_fault(&error);
+                return (bytes.len(), true);
+            }
+        };
+        let start = taken + head.head_bytes;
+        taken = start + head.payload_bytes;
+        frame(session, ledger, head, &bytes[start..taken], now);
+    }
 }
 
 fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8], now: u64) {
@@ -145,13 +147,13 @@ fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8],
 
 fn data(session: &mut Session, ledger: &mut Ledger, deflated: bool, payload: &[u8], now: u64) {
     if !deflated {
-        return message::measured(session, ledger, payload, payload.len(), now);
+        return message::receive(session, ledger, payload, payload.len(), now);
     }
     // The result borrows the inflater while the ledger is borrowed mutably, so the ledger lends the inflater.
     let Some(mut inflater) = ledger.inflater.take() else { return };
     match session.compression.inflate(payload, &mut inflater) {
-        Ok(text) => message::measured(session, ledger, text, payload.len(), now),
-        Err(error) => ledger.counts.findings.broken(&error),
+        Ok(text) => message::receive(session, ledger, text, payload.len(), now),
+        Err(error) => ledger.counts.findings.count_fault(&error),
     }
     ledger.inflater = Some(inflater);
 }

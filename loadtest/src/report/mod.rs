@@ -4,8 +4,8 @@ mod comparison;
 mod figures;
 mod hdr;
 mod html;
-mod live;
 mod plot;
+mod progress_line;
 mod provenance;
 mod text;
 mod units;
@@ -18,7 +18,7 @@ use serde::Serialize;
 pub use comparison::{Cell, Comparison, Row};
 pub use hdr::percentiles;
 pub use html::page;
-pub use live::Live;
+pub use progress_line::ProgressLine;
 pub use provenance::Provenance;
 
 use crate::engine::Verdict;
@@ -81,7 +81,7 @@ impl Report {
     }
 
     /// Checks the figures against the bounds of `--expect`.
-    pub(crate) fn judge(&mut self) {
+    pub(crate) fn check_bounds(&mut self) {
         let broken = self.settings.expect.iter().filter_map(|expectation| self.broken(*expectation));
         let broken: Vec<String> = broken.collect();
         self.failures.extend(broken);

@@ -1,4 +1,4 @@
-//! `drain`: SIGTERM under load. Every session must be told of it, if its dialect has words for that, and lose nothing
+//! `drain`: SIGTERM under load. Every session must be told of it, if its dialect has an event for that, and lose nothing
 //! before its close. Closes must be spread.
 
 use std::time::Duration;
@@ -16,18 +16,18 @@ const STEP: Duration = Duration::from_millis(20);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let pid = bench.server_pid().context("drain ends the server: name it with --server-pid, or let --start start one")?;
-    let topic = bench.topic(0);
-    let (streams, _) = bench.fill(topic)?;
+    let topic = bench.add_topic();
+    let (streams, _) = bench.connect_all(topic)?;
     bench.measure(bench.load(streams.clone()), Bench::run)?;
     bench.engine.publish(bench.load(streams));
     terminate(pid)?;
-    watch(&mut bench)?;
-    check(&mut bench)?;
+    await_closes(&mut bench)?;
+    check_closes(&mut bench)?;
     bench.finish()
 }
 
 /// Runs until no session is left, and adds figures about the spread of closes.
-fn watch(bench: &mut Bench) -> anyhow::Result<()> {
+fn await_closes(bench: &mut Bench) -> anyhow::Result<()> {
     let (began, total) = (bench.engine.now(), bench.engine.open_sessions());
     let seconds = |now: u64| (now - began) as f64 / 1e9;
     let (mut first, mut last, mut most, mut open) = (None, 0.0, 0, total);
@@ -42,18 +42,18 @@ fn watch(bench: &mut Bench) -> anyhow::Result<()> {
         open = left;
     }
     bench.engine.stop_publishing();
-    bench.note("first_close_s", first.unwrap_or(0.0));
-    bench.note("last_close_s", last);
-    bench.note("most_closes_in_20_ms", most as f64);
+    bench.add_figure("first_close_s", first.unwrap_or(0.0));
+    bench.add_figure("last_close_s", last);
+    bench.add_figure("most_closes_in_20_ms", most as f64);
     if open > 0 {
         bench.failures.push(format!("{open} of {total} sessions were still there {} s after SIGTERM", PATIENCE.as_secs()));
     }
     Ok(())
 }
 
-fn check(bench: &mut Bench) -> anyhow::Result<()> {
+fn check_closes(bench: &mut Bench) -> anyhow::Result<()> {
     let verdict = bench.engine.verdict();
-    bench.note("messages_behind_at_close_most", verdict.findings.behind_at_close as f64);
+    bench.add_figure("messages_behind_at_close_most", verdict.findings.behind_at_close as f64);
     let (subscribers, publishers) = (bench.settings.dialect, bench.settings.dialect.of_publishers());
     let codes = [subscribers.drain_code(), publishers.drain_code()];
     let others: u64 = verdict.findings.closes.iter().filter(|(code, _)| !codes.contains(code)).map(|(_, count)| count).sum();

@@ -4,8 +4,8 @@ use super::bench::Bench;
 use crate::report::Report;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topic = bench.topic(0);
-    let (streams, _) = bench.fill(topic)?;
+    let topic = bench.add_topic();
+    let (streams, _) = bench.connect_all(topic)?;
     bench.measure(bench.load(streams), Bench::run)?;
     bench.finish()
 }

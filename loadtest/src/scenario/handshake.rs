@@ -12,12 +12,12 @@ const WARM_UP_SHARE: usize = 10;
 const REST: Duration = Duration::from_millis(200);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topic = bench.topic(0);
-    bench.publishers()?;
+    let topic = bench.add_topic();
+    bench.connect_publishers()?;
     // If the path is the subscription, there is no session without one.
     let dialect = bench.settings.dialect;
     let topics = if dialect.subscribes_by_path() || dialect.is_stream() { vec![topic] } else { Vec::new() };
-    let sessions: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(topics.clone())).collect();
+    let sessions = bench.add_subscribers(|_| topics.clone());
     let warm_up: Vec<usize> = sessions.iter().copied().step_by(WARM_UP_SHARE).collect();
     bench.connect(&warm_up)?;
     bench.engine.disconnect(warm_up);

@@ -8,11 +8,11 @@ use crate::measure::process::{Usage, kernel_socket_bytes};
 use crate::report::Report;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topic = bench.topic(0);
-    let publishers = bench.publishers()?;
-    let stream = bench.engine.stream(topic, publishers[0]);
-    let sessions = bench.settings.sessions;
-    let subscribers: Vec<usize> = (0..sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
+    let topic = bench.add_topic();
+    let publishers = bench.connect_publishers()?;
+    let stream = bench.engine.add_stream(topic, publishers[0]);
+    let subscribers = bench.add_subscribers(|_| vec![topic]);
+    let sessions = subscribers.len();
     let usage = |bench: &Bench| bench.server_pid().and_then(Usage::of);
     let (before, kernel_before) = (usage(&bench), kernel_socket_bytes());
     bench.connect(&subscribers)?;
@@ -21,11 +21,11 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     if let (Some(before), Some(connected), Some(after)) = (before, connected, usage(&bench)) {
         let each = |total: u64| total as f64 / sessions as f64;
         let seconds = (bench.engine.now() - began) as f64 / 1e9;
-        bench.note("resident_bytes_per_session", each(after.resident_bytes.saturating_sub(before.resident_bytes)));
-        bench.note("idle_cpu_us_per_session_and_second", each(after.busy.saturating_sub(connected.busy)) / 1e3 / seconds);
+        bench.add_figure("resident_bytes_per_session", each(after.resident_bytes.saturating_sub(before.resident_bytes)));
+        bench.add_figure("idle_cpu_us_per_session_and_second", each(after.busy.saturating_sub(connected.busy)) / 1e3 / seconds);
     }
     if let (Some(before), Some(after)) = (kernel_before, kernel_socket_bytes()) {
-        bench.note("kernel_buffer_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
+        bench.add_figure("kernel_buffer_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
     }
     // Two messages a second, so that one is due within the second.
     let pace = Pace::OpenLoop { rate: 2.0, burst: 1 };

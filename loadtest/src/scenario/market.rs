@@ -8,13 +8,12 @@ use crate::report::Report;
 const TOPICS_PER_SUBSCRIBER: usize = 10;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let publishers = bench.publishers()?;
-    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic(number)).collect();
+    let publishers = bench.connect_publishers()?;
+    let topics = bench.add_topics();
     for (number, topic) in topics.iter().enumerate() {
-        bench.engine.stream(*topic, publishers[number % publishers.len()]);
+        bench.engine.add_stream(*topic, publishers[number % publishers.len()]);
     }
-    let subscribers: Vec<usize> =
-        (0..bench.settings.sessions).map(|subscriber| bench.engine.add_subscriber(portfolio(subscriber, &topics))).collect();
+    let subscribers = bench.add_subscribers(|subscriber| portfolio(subscriber, &topics));
     bench.connect(&subscribers)?;
     bench.measure(bench.load(StreamOrder::zipf(topics.len() as u32)), Bench::run)?;
     bench.finish()
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_portfolio_has_each_topic_once_and_topics_are_evenly_taken() {
+    fn a_portfolio_has_each_topic_once_and_subscribers_are_spread_evenly() {
         let topics: Vec<u32> = (0..200).collect();
         let mut taken = [0; 200];
         for subscriber in 0..2_000 {

@@ -6,7 +6,6 @@ mod churn;
 mod drain;
 mod failover;
 mod fanout;
-mod halves;
 mod handshake;
 mod idle;
 mod market;

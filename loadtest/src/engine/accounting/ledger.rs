@@ -1,9 +1,10 @@
-//! The ledger: topics and streams, and which deliveries are owed and have arrived.
+//! The ledger: which deliveries are owed to sessions, and which have arrived.
 
 use std::ops::Range;
 
 use super::findings::Findings;
-use super::publish_results::{Answer, Answers, Asked};
+use super::publish_results::{PublishCounts, PublishResult, PublishResults};
+use super::topics::{Stream, Topics};
 use crate::engine::session::{Phase, Session};
 use crate::measure::Latency;
 use crate::sequence::{Arrival, Track};
@@ -29,36 +30,18 @@ pub struct Counts {
 
 /// The ledger of one engine.
 pub struct Ledger {
-    /// Latencies of deliveries.
     pub latency: Latency,
-    /// Counts of deliveries and failures.
     pub counts: Counts,
+    pub topics: Topics,
+    pub stamper: Stamper,
+    /// Lent out while a message is handled.
+    pub inflater: Option<Box<Inflater>>,
     /// The number of owed deliveries that have not arrived.
     pub outstanding: i64,
     /// Subscribers, summed over all topics.
-    pub subscriptions: u64,
+    pub subscriptions: i64,
     /// Whether gateways act as one. The offsets of a topic have holes then, and are not sequence numbers.
     clustered: bool,
-    pub stamper: Stamper,
-    pub inflater: Option<Box<Inflater>>,
-    pub topics: Vec<Topic>,
-    pub streams: Vec<Stream>,
-}
-
-pub struct Topic {
-    pub name: String,
-    pub epoch: String,
-    /// The number of sessions to which deliveries are owed.
-    pub subscribers: u32,
-    pub first_stream: u32,
-    pub streams: u32,
-}
-
-pub struct Stream {
-    pub topic: u32,
-    pub publisher: usize,
-    pub sent: u32,
-    pub asked: Asked,
 }
 
 impl Ledger {
@@ -66,202 +49,155 @@ impl Ledger {
         Self {
             latency: Latency::default(),
             counts: Counts::default(),
+            topics: Topics::default(),
+            stamper,
+            inflater: Some(Box::default()),
             outstanding: 0,
             subscriptions: 0,
             clustered,
-            stamper,
-            inflater: Some(Box::default()),
-            topics: Vec::new(),
-            streams: Vec::new(),
         }
-    }
-
-    pub fn add_topic(&mut self, name: String) -> u32 {
-        self.topics.push(Topic { name, epoch: String::new(), subscribers: 0, first_stream: 0, streams: 0 });
-        (self.topics.len() - 1) as u32
-    }
-
-    pub fn add_stream(&mut self, topic: u32, publisher: usize) -> u32 {
-        let stream = self.streams.len() as u32;
-        self.streams.push(Stream { topic, publisher, sent: 0, asked: Asked::default() });
-        let topic = &mut self.topics[topic as usize];
-        if topic.streams == 0 {
-            topic.first_stream = stream;
-        }
-        debug_assert_eq!(topic.first_stream + topic.streams, stream, "a topic's streams are made one after the other");
-        topic.streams += 1;
-        stream
-    }
-
-    pub fn names(&self, topics: &[u32]) -> Vec<&str> {
-        topics.iter().map(|topic| self.topics[*topic as usize].name.as_str()).collect()
     }
 
     /// The name, epoch and newest offset of each topic of a session that resumes; otherwise none.
     pub fn since(&self, session: &Session) -> Vec<(&str, &str, u64)> {
-        let topics = session.topics.iter().filter(|_| session.resumes).map(|topic| &self.topics[*topic as usize]);
+        let topics = session.topics.iter().filter(|_| session.resumes).map(|topic| self.topics.topic(*topic));
         topics.zip(&session.offsets).map(|(topic, offset)| (topic.name.as_str(), topic.epoch.as_str(), *offset)).collect()
     }
 
     /// Prepares a session for a connection: it gets new tracks, unless it resumes.
     pub fn prepare(&self, session: &mut Session) {
-        if session.resumes {
-            return;
+        if !session.resumes {
+            session.tracks = self.topics.tracks(&session.topics);
         }
-        session.tracks = self.tracks(&session.topics);
-    }
-
-    /// Tracks that begin with the first message if nothing was published yet, otherwise with the next one to arrive.
-    fn tracks(&self, topics: &[u32]) -> Vec<Track> {
-        let streams = topics.iter().flat_map(|topic| self.streams_of(*topic));
-        streams.map(|stream| if stream.sent == 0 { Track::FROM_START } else { Track::FROM_ANYWHERE }).collect()
-    }
-
-    fn streams_of(&self, topic: u32) -> &[Stream] {
-        let topic = &self.topics[topic as usize];
-        &self.streams[topic.first_stream as usize..(topic.first_stream + topic.streams) as usize]
     }
 
     /// Notes that the session is subscribed. From now on deliveries are owed to it, including those that it missed.
     pub fn subscribed(&mut self, session: &mut Session, topics: &[SubscribedTopic]) {
-        if !topics.is_empty() && !topics.iter().any(|told| self.names(&session.topics).contains(&told.topic.as_str())) {
+        let is_foreign = |told: &SubscribedTopic| self.topics.index_of(&session.topics, &told.topic).is_none();
+        if !topics.is_empty() && topics.iter().all(is_foreign) {
             // The answer belongs to a subscribe that the session has replaced by another.
             return;
         }
-        self.stop_expecting(session);
-        for told in topics {
-            self.note_position(session, told);
-        }
+        self.expect_deliveries(session, false);
+        topics.iter().for_each(|told| self.note_position(session, told));
         session.phase = Phase::Open;
         session.resumes = true;
-        self.start_expecting(session);
+        self.expect_deliveries(session, true);
     }
 
     /// Notes an acknowledgement of the session or of one subscription. The last one completes the subscribe.
-    pub fn acknowledge(&mut self, session: &mut Session) {
-        if session.joins.acknowledge(session.topics.len()) {
+    pub fn acknowledged(&mut self, session: &mut Session) {
+        if session.pending_subscribes.acknowledge(session.topics.len()) {
             self.subscribed(session, &[]);
         }
     }
 
-    /// Notes the answer to the subscribe with this `id`, unless the session has replaced that by another.
-    pub fn joined(&mut self, session: &mut Session, id: u64, position: Option<(String, u64)>, recovered: Option<bool>) {
-        let Some(topic) = session.joins.place(id).and_then(|at| session.topics.get(at)) else { return };
+    /// Notes the answer to the subscribe with this `id`, unless the session has replaced that subscribe by another.
+    pub fn topic_subscribed(&mut self, session: &mut Session, id: u64, position: Option<(String, u64)>, recovered: Option<bool>) {
+        let Some(topic) = session.pending_subscribes.topic_index(id).and_then(|index| session.topics.get(index)) else { return };
         if let Some((epoch, offset)) = position {
-            let topic = self.topics[*topic as usize].name.clone();
+            let topic = self.topics.topic(*topic).name.clone();
             let recovered = recovered.filter(|_| session.resumes);
             self.note_position(session, &SubscribedTopic { topic, epoch, offset, recovered });
         }
-        self.acknowledge(session);
-    }
-
-    fn start_expecting(&mut self, session: &mut Session) {
-        session.expects_deliveries = true;
-        self.outstanding += self.owed(session) + session.missing.count() as i64;
-        for topic in &session.topics {
-            self.topics[*topic as usize].subscribers += 1;
-        }
-        self.subscriptions += session.topics.len() as u64;
+        self.acknowledged(session);
     }
 
     fn note_position(&mut self, session: &mut Session, told: &SubscribedTopic) {
-        let Some(at) = session.topics.iter().position(|topic| self.topics[*topic as usize].name == told.topic) else { return };
-        let topic = session.topics[at];
-        self.topics[topic as usize].epoch.clone_from(&told.epoch);
+        let Some(index) = self.topics.index_of(&session.topics, &told.topic) else { return };
+        let topic = session.topics[index];
+        self.topics.topic_mut(topic).epoch.clone_from(&told.epoch);
         match told.recovered {
             Some(true) => self.counts.findings.recovered.0 += 1,
             recovered => {
                 self.counts.findings.recovered.1 += u64::from(recovered.is_some());
-                session.offsets[at] = told.offset;
-                // With one publisher the offsets of a topic are its sequence numbers, so the next message is known.
-                let first = self.first_track(&session.topics, at);
-                match self.streams_of(topic) {
-                    [_] if !self.clustered => session.tracks[first] = Track::after(told.offset as u32),
-                    streams if recovered.is_some() => session.tracks[first..first + streams.len()].fill(Track::FROM_ANYWHERE),
+                session.offsets[index] = told.offset;
+                let tracks = &mut session.tracks[self.topics.tracks_of(&session.topics, index)];
+                match tracks {
+                    // With one publisher the offsets of a topic are its sequence numbers, so the next message is known.
+                    [track] if !self.clustered => *track = Track::after(told.offset as u32),
+                    tracks if recovered.is_some() => tracks.fill(Track::FROM_ANYWHERE),
                     _ => {}
                 }
             }
         }
     }
 
-    fn first_track(&self, topics: &[u32], at: usize) -> usize {
-        topics[..at].iter().map(|topic| self.topics[*topic as usize].streams as usize).sum()
+    /// Begins or ends to owe deliveries to the session.
+    pub fn expect_deliveries(&mut self, session: &mut Session, expects: bool) {
+        if std::mem::replace(&mut session.expects_deliveries, expects) == expects {
+            return;
+        }
+        let sign = if expects { 1 } else { -1 };
+        self.outstanding += sign * self.outstanding_of(session);
+        self.subscriptions += sign * session.topics.len() as i64;
+        session.topics.iter().for_each(|topic| self.topics.topic_mut(*topic).subscribers += sign);
+    }
+
+    /// The session's tracks with their streams.
+    fn tracks<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = (&'a Track, &'a Stream)> {
+        session.tracks.iter().zip(session.topics.iter().flat_map(|topic| self.topics.streams_of(*topic)))
     }
 
     /// The number of messages to the session's topics that were sent after its newest.
-    pub fn owed(&self, session: &Session) -> i64 {
-        let streams = session.topics.iter().flat_map(|topic| self.streams_of(*topic));
-        session.tracks.iter().zip(streams).map(|(track, stream)| i64::from(track.tail(stream.sent))).sum()
+    pub fn behind(&self, session: &Session) -> u64 {
+        self.tracks(session).map(|(track, stream)| track.behind(stream.sent).len() as u64).sum()
     }
 
-    /// The number of owed messages that have not arrived. Publishes that ask for an answer are owed if they were
-    /// acknowledged.
+    fn outstanding_of(&self, session: &Session) -> i64 {
+        (self.behind(session) + session.missing.count()) as i64
+    }
+
+    /// The number of owed messages that have not arrived, although later ones have. Publishes that ask for an answer are
+    /// owed if they were acknowledged.
     pub fn lost(&self, session: &Session) -> u64 {
-        let is_owed = |stream: u32, sequence| self.streams[stream as usize].asked.is_owed(sequence);
-        session.missing.iter().filter(|(stream, sequence)| is_owed(*stream, *sequence)).count() as u64
+        let streams = self.topics.streams();
+        session.missing.iter().filter(|(stream, sequence)| streams[*stream as usize].results.is_owed(*sequence)).count() as u64
     }
 
     /// The same for messages that are newer than all that have arrived.
-    pub fn lost_end(&self, session: &Session) -> u64 {
-        let streams = session.topics.iter().flat_map(|topic| self.streams_of(*topic));
+    pub fn lost_at_end(&self, session: &Session) -> u64 {
         let lost =
-            |(track, stream): (&Track, &Stream)| track.behind(stream.sent).filter(|sequence| stream.asked.is_owed(*sequence)).count();
-        session.tracks.iter().zip(streams).map(lost).sum::<usize>() as u64
+            |(track, stream): (&Track, &Stream)| track.behind(stream.sent).filter(|sequence| stream.results.is_owed(*sequence)).count();
+        self.tracks(session).map(lost).sum::<usize>() as u64
     }
 
     /// Handles a `gap` of `topic`: its messages are not owed. `begins_anew`: the topic has a new epoch.
-    pub fn excuse(&mut self, session: &mut Session, topic: &str, begins_anew: bool) {
-        let Some(at) = session.topics.iter().position(|own| self.topics[*own as usize].name == topic) else { return };
-        let (first, topic) = (self.first_track(&session.topics, at), session.topics[at] as usize);
-        let (streams, expected) =
-            (self.topics[topic].first_stream..self.topics[topic].first_stream + self.topics[topic].streams, session.expects_deliveries);
-        let owed = |ledger: &Self, session: &Session| ledger.owed(session) + session.missing.count() as i64;
-        let before = owed(self, session);
-        session.tracks[first..first + streams.len()].fill(Track::FROM_ANYWHERE);
-        session.missing.forget(&streams);
-        if expected {
-            self.outstanding -= before - owed(self, session);
+    pub fn gap(&mut self, session: &mut Session, topic: &str, begins_anew: bool) {
+        let Some(index) = self.topics.index_of(&session.topics, topic) else { return };
+        let topic = session.topics[index];
+        let before = self.outstanding_of(session);
+        session.tracks[self.topics.tracks_of(&session.topics, index)].fill(Track::FROM_ANYWHERE);
+        session.missing.forget(&self.topics.topic(topic).streams);
+        if session.expects_deliveries {
+            self.outstanding -= before - self.outstanding_of(session);
         }
         if begins_anew {
-            self.topics[topic].epoch.clear();
+            self.topics.topic_mut(topic).epoch.clear();
         }
     }
 
     /// Notes the answer to a publish.
-    pub fn answer(&mut self, id: u64, answer: Answer) {
-        let (stream, sequence) = Asked::asked_by(id);
-        if let Some(stream) = self.streams.get_mut(stream as usize) {
-            stream.asked.answer(sequence, answer);
+    pub fn answer(&mut self, id: u64, result: PublishResult) {
+        let (stream, sequence) = PublishResults::publish_of(id);
+        if let Some((stream, _)) = self.topics.stream_mut(stream) {
+            stream.results.answer(sequence, result);
         }
     }
 
-    /// The answers of all streams.
-    pub fn answers(&self) -> Answers {
-        self.streams.iter().map(|stream| stream.asked.count()).fold(Answers::default(), |sum, of_stream| Answers {
-            acknowledged: sum.acknowledged + of_stream.acknowledged,
-            refused: sum.refused + of_stream.refused,
-            unanswered: sum.unanswered + of_stream.unanswered,
-        })
-    }
-
-    /// Stops owing deliveries to the session.
-    pub fn stop_expecting(&mut self, session: &mut Session) {
-        if !std::mem::take(&mut session.expects_deliveries) {
-            return;
-        }
-        self.outstanding -= self.owed(session) + session.missing.count() as i64;
-        for topic in &session.topics {
-            self.topics[*topic as usize].subscribers -= 1;
-        }
-        self.subscriptions -= session.topics.len() as u64;
+    /// The results of publishes that ask for an answer.
+    pub fn publish_counts(&self) -> PublishCounts {
+        let mut counts = PublishCounts::default();
+        self.topics.streams().iter().for_each(|stream| stream.results.add_to(&mut counts));
+        counts
     }
 
     /// Notes the end of the session; `closed` if the server ended it.
     pub fn session_ended(&mut self, session: &mut Session, closed: bool) {
         if closed && session.expects_deliveries {
-            self.counts.findings.behind_at_close = self.counts.findings.behind_at_close.max(self.owed(session) as u64);
+            self.counts.findings.behind_at_close = self.counts.findings.behind_at_close.max(self.behind(session));
         }
-        self.stop_expecting(session);
+        self.expect_deliveries(session, false);
         // A Close with a code counts even before the session was subscribed.
         if closed && (session.phase == Phase::Open || session.ending.code().is_some()) {
             *self.counts.findings.closes.entry(session.ending.code().unwrap_or(1006)).or_default() += 1;
@@ -270,15 +206,15 @@ impl Ledger {
 
     /// Replaces the session's topics, by an unsubscribe and a subscribe.
     pub fn change_topics(&mut self, session: &mut Session, topics: Vec<u32>) {
-        self.stop_expecting(session);
+        self.expect_deliveries(session, false);
         let dialect = session.dialect;
-        dialect.push_unsubscribe(&mut session.outgoing, &self.names(&session.topics));
-        session.tracks = self.tracks(&topics);
+        dialect.push_unsubscribe(&mut session.outgoing, &self.topics.names(&session.topics));
+        session.tracks = self.topics.tracks(&topics);
         session.offsets = vec![0; topics.len()].into_boxed_slice();
-        session.joins.replace(session.topics.len());
+        session.pending_subscribes.replace(session.topics.len());
         session.resumes = false;
         session.topics = topics.into_boxed_slice();
-        dialect.push_subscribe(&mut session.outgoing, &self.names(&session.topics), &[], session.joins.first_id());
+        dialect.push_subscribe(&mut session.outgoing, &self.topics.names(&session.topics), &[], session.pending_subscribes.first_id());
     }
 
     /// Checks a message that arrived at `session`, with its payload at `payload` in `frame`.
@@ -288,29 +224,29 @@ impl Ledger {
             Err(Mismatch::Altered) => return self.counts.findings.altered += 1,
             Err(Mismatch::Foreign) => return self.counts.findings.foreign += 1,
         };
-        let Some(stream) = self.streams.get(stamp.stream as usize) else { return self.counts.findings.foreign += 1 };
+        let Some(stream) = self.topics.streams().get(stamp.stream as usize) else { return self.counts.findings.foreign += 1 };
         if stamp.sequence == 0 || stamp.sequence > stream.sent {
             return self.counts.findings.altered += 1;
         }
-        let Some((at, track)) = self.locate(session, stamp.stream, stream.topic) else {
+        let Some((index, track)) = self.locate(session, stamp.stream, stream.topic) else {
             // The message was in flight when the session changed its topics, or the server has no topics and sends
             // everything to everybody.
             return;
         };
-        let topic = &self.topics[stream.topic as usize];
+        let topic = self.topics.topic(stream.topic);
         if !session.dialect.is_intact(frame, payload.clone(), &topic.name, &topic.epoch) {
             return self.counts.findings.altered += 1;
         }
         self.counts.deliveries += 1;
-        session.roaming.hear(now);
+        session.failover.note_message(now);
         if let Some(offset) = session.dialect.offset(frame, payload) {
-            session.offsets[at] = session.offsets[at].max(offset);
-            let is_sequence = !self.clustered && self.topics[stream.topic as usize].streams == 1;
+            session.offsets[index] = session.offsets[index].max(offset);
+            let is_sequence = !self.clustered && topic.streams.len() == 1;
             if is_sequence && offset != u64::from(stamp.sequence) {
                 self.counts.findings.wrong_offsets += 1;
             }
         }
-        match session.tracks[track].take(stamp.stream, stamp.sequence, &mut session.missing) {
+        match session.tracks[track].receive(stamp.stream, stamp.sequence, &mut session.missing) {
             Arrival::InOrder => {}
             Arrival::AfterHole(length) => self.counts.holes += u64::from(length),
             Arrival::Late => self.counts.findings.reordered += 1,
@@ -318,7 +254,7 @@ impl Ledger {
         }
         if session.expects_deliveries {
             self.outstanding -= 1;
-            if session.timed {
+            if session.is_timed {
                 self.latency.record(stamp.scheduled, now);
             }
         }
@@ -327,12 +263,12 @@ impl Ledger {
     /// The index of the stream's topic and of its track in the session.
     fn locate(&self, session: &Session, stream: u32, topic: u32) -> Option<(usize, usize)> {
         let mut first = 0;
-        for (at, own) in session.topics.iter().enumerate() {
-            let known = &self.topics[*own as usize];
+        for (index, own) in session.topics.iter().enumerate() {
+            let streams = &self.topics.topic(*own).streams;
             if *own == topic {
-                return Some((at, first + (stream - known.first_stream) as usize));
+                return Some((index, first + (stream - streams.start) as usize));
             }
-            first += known.streams as usize;
+            first += streams.len();
         }
         None
     }

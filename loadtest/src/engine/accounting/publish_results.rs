@@ -1,8 +1,8 @@
-//! The answers to the publishes of a stream. A publish without an acknowledgement may or may not have been stored.
+//! The results of the publishes of a stream. A publish without an acknowledgement may or may not have been stored.
 
-/// Counts of publishes by answer.
+/// Counts of publishes by result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Answers {
+pub struct PublishCounts {
     /// Acknowledged publishes.
     pub acknowledged: u64,
     /// Refused publishes.
@@ -11,48 +11,55 @@ pub struct Answers {
     pub unanswered: u64,
 }
 
-/// The answer to a publish.
+/// The result of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    Awaited,
+pub enum PublishResult {
+    Unanswered,
     Acknowledged,
     Refused,
 }
 
-/// The publishes of a stream that ask for answers.
+/// The results of those publishes of a stream that ask for an answer.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub struct PublishResults {
     /// By sequence number, from 1.
-    answers: Vec<Answer>,
+    results: Vec<PublishResult>,
 }
 
-impl Asked {
+impl PublishResults {
     /// Notes that the publish `sequence` of `stream` asks for an answer. Returns the command's `id`.
     pub fn ask(&mut self, stream: u32, sequence: u32) -> u64 {
-        self.answers.resize(sequence as usize, Answer::Awaited);
+        self.results.resize(sequence as usize, PublishResult::Unanswered);
         u64::from(stream) << 32 | u64::from(sequence)
     }
 
-    /// The stream and sequence number of a publish with this `id`.
-    pub fn asked_by(id: u64) -> (u32, u32) {
+    /// The stream and the sequence number of the publish with this `id`.
+    pub fn publish_of(id: u64) -> (u32, u32) {
         ((id >> 32) as u32, id as u32)
     }
 
-    pub fn answer(&mut self, sequence: u32, answer: Answer) {
-        if let Some(known) = (sequence as usize).checked_sub(1).and_then(|at| self.answers.get_mut(at)) {
-            *known = answer;
+    /// Notes the answer to the publish `sequence`.
+    pub fn answer(&mut self, sequence: u32, result: PublishResult) {
+        if let Some(known) = self.results.get_mut((sequence as usize).wrapping_sub(1)) {
+            *known = result;
         }
     }
 
-    /// Whether the message is owed to subscribers: it was acknowledged, or asked for no answer.
+    /// Whether the message is owed to subscribers: it was acknowledged, or no publish of the stream asks for an answer.
     pub fn is_owed(&self, sequence: u32) -> bool {
-        let answer = (sequence as usize).checked_sub(1).and_then(|at| self.answers.get(at));
-        self.answers.is_empty() || answer == Some(&Answer::Acknowledged)
+        let result = self.results.get((sequence as usize).wrapping_sub(1));
+        self.results.is_empty() || result == Some(&PublishResult::Acknowledged)
     }
 
-    pub fn count(&self) -> Answers {
-        let of = |answer| self.answers.iter().filter(|other| **other == answer).count() as u64;
-        Answers { acknowledged: of(Answer::Acknowledged), refused: of(Answer::Refused), unanswered: of(Answer::Awaited) }
+    /// Adds the results to `counts`.
+    pub fn add_to(&self, counts: &mut PublishCounts) {
+        for result in &self.results {
+            *match result {
+                PublishResult::Unanswered => &mut counts.unanswered,
+                PublishResult::Acknowledged => &mut counts.acknowledged,
+                PublishResult::Refused => &mut counts.refused,
+            } += 1;
+        }
     }
 }
 
@@ -61,14 +68,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_acknowledged_is_owed() {
-        let mut asked = Asked::default();
-        assert!(asked.is_owed(3), "nobody asks");
-        let ids: Vec<u64> = (1..=3).map(|sequence| asked.ask(9, sequence)).collect();
-        assert_eq!(Asked::asked_by(ids[2]), (9, 3));
-        asked.answer(1, Answer::Acknowledged);
-        asked.answer(2, Answer::Refused);
-        assert_eq!([1, 2, 3, 4].map(|sequence| asked.is_owed(sequence)), [true, false, false, false]);
-        assert_eq!(asked.count(), Answers { acknowledged: 1, refused: 1, unanswered: 1 });
+    fn only_acknowledged_publishes_are_owed() {
+        let mut results = PublishResults::default();
+        assert!(results.is_owed(3), "no publish asks for an answer");
+        let ids: Vec<u64> = (1..=3).map(|sequence| results.ask(9, sequence)).collect();
+        assert_eq!(PublishResults::publish_of(ids[2]), (9, 3));
+        results.answer(1, PublishResult::Acknowledged);
+        results.answer(2, PublishResult::Refused);
+        assert_eq!([1, 2, 3, 4].map(|sequence| results.is_owed(sequence)), [true, false, false, false]);
+        let mut counts = PublishCounts::default();
+        results.add_to(&mut counts);
+        assert_eq!(counts, PublishCounts { acknowledged: 1, refused: 1, unanswered: 1 });
     }
 }

@@ -29,9 +29,9 @@ impl Verdict {
             // A hole is always a loss. Missing messages at the end are a loss only if the session was connected.
             verdict.lost += ledger.lost(session);
             if session.expects_deliveries && session.phase == Phase::Open {
-                let tail = ledger.lost_end(session);
-                verdict.lost += tail;
-                verdict.behind_sessions += u64::from(tail > 0);
+                let at_end = ledger.lost_at_end(session);
+                verdict.lost += at_end;
+                verdict.behind_sessions += u64::from(at_end > 0);
             }
         }
         verdict

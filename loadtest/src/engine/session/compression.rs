@@ -18,7 +18,7 @@ impl Compression {
     }
 
     /// Drops the window at the end of a connection.
-    pub fn forget(&mut self) {
+    pub fn reset(&mut self) {
         *self = Self::offering(self.offer);
     }
 

@@ -36,12 +36,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_ends_with_a_code_if_it_was_told_one() {
-        let (mut torn, mut drained, mut slow) = (Ending::default(), Ending::default(), Ending::default());
+    fn a_stream_ends_with_a_code_if_a_drain_or_an_error_was_announced() {
+        let (mut broken, mut drained, mut slow) = (Ending::default(), Ending::default(), Ending::default());
         drained.announce_drain();
         slow.announce_drain();
         slow.close(4004);
-        [&mut torn, &mut drained, &mut slow].into_iter().for_each(|ending| ending.end_stream(1001));
-        assert_eq!([torn, drained, slow].map(|ending| ending.code()), [None, Some(1001), Some(4004)]);
+        [&mut broken, &mut drained, &mut slow].into_iter().for_each(|ending| ending.end_stream(1001));
+        assert_eq!([broken, drained, slow].map(|ending| ending.code()), [None, Some(1001), Some(4004)]);
     }
 }

@@ -8,14 +8,15 @@ mod transport;
 
 use std::io;
 
+use compression::Compression;
+use ending::Ending;
+use failover::Failover;
+use pending_subscribes::PendingSubscribes;
+pub use transport::Transport;
+
 use crate::engine::poll::Interest;
 use crate::sequence::{Missing, Track};
 use crate::wire::{Deflate, Dialect};
-use compression::Compression;
-use ending::Ending;
-use failover::Roaming;
-use pending_subscribes::Joins;
-pub use transport::Transport;
 
 /// The state of a session's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,26 +40,26 @@ pub struct Session {
     pub phase: Phase,
     pub dialect: Dialect,
     /// Whether it publishes over HTTP in place of a WebSocket.
-    pub posts: bool,
+    pub publishes_by_http: bool,
     /// The lines of its next HTTP request.
     pub batch: Vec<u8>,
     /// The acknowledgements, if the server sends one for each subscription.
-    pub joins: Joins,
+    pub pending_subscribes: PendingSubscribes,
     /// Its interest in the poll.
     pub interest: Interest,
     pub compression: Compression,
     /// Whether deliveries are owed to it. False while it stalls or is disconnected.
     pub expects_deliveries: bool,
     /// Whether its latencies are measured.
-    pub timed: bool,
-    pub roaming: Roaming,
+    pub is_timed: bool,
+    pub failover: Failover,
     /// Whether it was subscribed before and resumes.
     pub resumes: bool,
     /// What the server said about the end of the connection.
     pub ending: Ending,
-    /// The beginning of an incomplete frame.
-    pub rest: Vec<u8>,
-    /// The fragments of a message so far.
+    /// The beginning of an incomplete frame or chunk.
+    pub incomplete: Vec<u8>,
+    /// The fragments of a message so far, or the beginning of an incomplete event of a stream.
     pub fragments: Vec<u8>,
     pub outgoing: Vec<u8>,
     pub topics: Box<[u32]>,
@@ -70,22 +71,22 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(dialect: Dialect, offer: Deflate, topics: Vec<u32>, home: usize) -> Self {
+    pub fn new(dialect: Dialect, offer: Deflate, topics: Vec<u32>, gateway: usize) -> Self {
         Self {
             transport: None,
             phase: Phase::Disconnected,
             dialect,
-            posts: false,
+            publishes_by_http: false,
             batch: Vec::new(),
-            joins: Joins::NONE,
+            pending_subscribes: PendingSubscribes::default(),
             interest: Interest::ReadWrite,
             compression: Compression::offering(offer),
             expects_deliveries: false,
-            timed: true,
-            roaming: Roaming::at(home),
+            is_timed: true,
+            failover: Failover::disabled(gateway),
             resumes: false,
             ending: Ending::default(),
-            rest: Vec::new(),
+            incomplete: Vec::new(),
             fragments: Vec::new(),
             outgoing: Vec::new(),
             offsets: vec![0; topics.len()].into_boxed_slice(),
@@ -100,7 +101,7 @@ impl Session {
         self.transport = Some(transport);
         self.phase = Phase::Connecting;
         self.interest = Interest::ReadWrite;
-        self.joins = Joins::NONE;
+        self.pending_subscribes = PendingSubscribes::default();
         self.ending = Ending::default();
     }
 
@@ -108,8 +109,8 @@ impl Session {
     pub fn end(&mut self, phase: Phase) {
         self.transport = None;
         self.phase = phase;
-        self.compression.forget();
-        self.rest = Vec::new();
+        self.compression.reset();
+        self.incomplete = Vec::new();
         self.fragments = Vec::new();
         self.outgoing = Vec::new();
     }

@@ -1,19 +1,23 @@
-//! The acknowledgements of a session that has one subscribe for each topic.
+//! The subscribes of a session that has one for each topic, until all are acknowledged.
 
 /// The `id` of the first subscribe, after the command that opens the session.
 const FIRST_ID: u64 = 2;
 
 /// The ids of the newest subscribes, and how many acknowledgements have come.
 #[derive(Debug, Clone, Copy)]
-pub struct Joins {
+pub struct PendingSubscribes {
     first_id: u64,
     acknowledged: usize,
 }
 
-impl Joins {
-    /// Those of a new connection, on which nothing was acknowledged.
-    pub const NONE: Self = Self { first_id: FIRST_ID, acknowledged: 0 };
+impl Default for PendingSubscribes {
+    /// The subscribes of a new connection, on which nothing was acknowledged.
+    fn default() -> Self {
+        Self { first_id: FIRST_ID, acknowledged: 0 }
+    }
+}
 
+impl PendingSubscribes {
     /// The `id` of the subscribe to the first topic.
     pub fn first_id(&self) -> u64 {
         self.first_id
@@ -25,7 +29,7 @@ impl Joins {
     }
 
     /// The index of the topic whose subscribe has this `id`; `None` for one that was replaced.
-    pub fn place(&self, id: u64) -> Option<usize> {
+    pub fn topic_index(&self, id: u64) -> Option<usize> {
         usize::try_from(id.checked_sub(self.first_id)?).ok()
     }
 
@@ -42,11 +46,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subscribes_that_were_replaced_have_no_place() {
-        let mut joins = Joins::NONE;
-        assert_eq!([0, 1, 2].map(|_| joins.acknowledge(2)), [false, false, true]);
-        joins.replace(2);
-        assert_eq!([3, 4, 5].map(|id| joins.place(id)), [None, Some(0), Some(1)]);
-        assert_eq!([0, 1].map(|_| joins.acknowledge(1)), [true, false]);
+    fn replaced_subscribes_have_no_topic() {
+        let mut subscribes = PendingSubscribes::default();
+        assert_eq!([0, 1, 2].map(|_| subscribes.acknowledge(2)), [false, false, true]);
+        subscribes.replace(2);
+        assert_eq!([3, 4, 5].map(|id| subscribes.topic_index(id)), [None, Some(0), Some(1)]);
+        assert_eq!([0, 1].map(|_| subscribes.acknowledge(1)), [true, false]);
     }
 }

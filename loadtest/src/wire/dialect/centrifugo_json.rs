@@ -1,11 +1,11 @@
 //! Centrifugo's protocol in JSON: a frame has commands or replies, one object on each line.
 
 use std::fmt::Write as _;
-
 use std::ops::Range;
 
 use serde_json::Value;
 
+use super::decimal::leading;
 use super::reply::Reply;
 
 /// The command that opens a session.
@@ -68,7 +68,7 @@ pub fn reply(line: &[u8]) -> Reply {
     } else if let Some(begun) = said.get("subscribe") {
         let is = |key: &str| begun[key].as_bool().unwrap_or(false);
         let epoch = begun["epoch"].as_str().filter(|epoch| !epoch.is_empty());
-        Reply::Joined {
+        Reply::TopicSubscribed {
             id: said["id"].as_u64().unwrap_or(0),
             position: epoch.map(|epoch| (epoch.to_owned(), begun["offset"].as_u64().unwrap_or(0))),
             recovered: is("was_recovering").then(|| is("recovered")),
@@ -97,16 +97,13 @@ pub fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
 pub fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
     let (_, tail) = around(frame, payload)?;
     let start = memchr::memmem::find(tail, OFFSET)? + OFFSET.len();
-    let digits = tail[start..].iter().take_while(|byte| byte.is_ascii_digit());
-    Some(digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+    leading(&tail[start..]).map(|(offset, _)| offset)
 }
 
 const OFFSET: &[u8] = b",\"offset\":";
 
 fn after_offset(tail: &[u8]) -> Option<&[u8]> {
-    let rest = tail.strip_prefix(OFFSET)?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    (digits > 0).then(|| &rest[digits..])
+    leading(tail.strip_prefix(OFFSET)?).map(|(_, rest)| rest)
 }
 
 /// The parts of the line before and behind the payload. A payload of a load test has no line feed.
@@ -169,7 +166,7 @@ mod tests {
         let frame = b"{\"id\":1,\"connect\":{\"client\":\"x\"}}\n{\"push\":{\"channel\":\"a\",\"pub\":{\"data\":1}}}\n{}\n{\"id\":3,\"publish\":{}}\n";
         let all: Vec<Reply> = super::replies(frame).map(super::reply).collect();
         assert_eq!(all, [Reply::Acknowledged, Reply::Ping(b"{}"), Reply::Other]);
-        let joined = |position, recovered| Reply::Joined { id: 2, position, recovered };
+        let joined = |position, recovered| Reply::TopicSubscribed { id: 2, position, recovered };
         assert_eq!(super::reply(b"{\"id\":2,\"subscribe\":{}}"), joined(None, None));
         let begun = br#"{"id":2,"subscribe":{"recoverable":true,"epoch":"k3f9x2","recovered":true,"offset":7,"was_recovering":true}}"#;
         assert_eq!(super::reply(begun), joined(Some(("k3f9x2".to_owned(), 7)), Some(true)));

@@ -59,7 +59,7 @@ pub fn reply(message: &[u8]) -> Reply {
         (Some(_), _) => Reply::Acknowledged,
         (None, Some(begun)) => {
             let epoch = of_kind(begun, 6).filter(|epoch| !epoch.is_empty());
-            Reply::Joined {
+            Reply::TopicSubscribed {
                 id: number_of(message, 1),
                 position: epoch.map(|epoch| (String::from_utf8_lossy(epoch).into_owned(), number_of(begun, 9))),
                 recovered: (number_of(begun, 12) != 0).then(|| number_of(begun, 8) != 0),
@@ -251,7 +251,7 @@ mod tests {
         .concat();
         let all: Vec<Reply> = replies(&frame).map(reply).collect();
         let error = Reply::Error { id: None, code: "centrifugo 103".to_owned(), message: "no".to_owned() };
-        let joined = Reply::Joined { id: 2, position: Some(("k3f9x2".to_owned(), 7)), recovered: Some(true) };
+        let joined = Reply::TopicSubscribed { id: 2, position: Some(("k3f9x2".to_owned(), 7)), recovered: Some(true) };
         assert_eq!(all, [Reply::Acknowledged, Reply::Ping(EMPTY), Reply::Other, joined, error]);
     }
 

@@ -1,6 +1,8 @@
-//! Compares the envelope of Belfry's native dialect byte for byte (PROTOCOL section 3).
+//! The envelope of a message in Belfry's native dialect, compared byte for byte (PROTOCOL section 3).
 
 use std::ops::Range;
+
+use super::decimal::{leading, trailing};
 
 /// Whether `frame`, without the payload at `payload`, is the envelope of a message of `topic` in `epoch`. An empty
 /// `epoch` is unknown and not compared.
@@ -15,16 +17,27 @@ fn intact_head(head: &[u8], topic: &str, epoch: &str) -> Option<()> {
         "" => rest.get(rest.iter().position(|byte| *byte == b'"')?..)?,
         epoch => rest.strip_prefix(epoch.as_bytes())?,
     };
-    let rest = after_number(rest.strip_prefix(br#"","offset":"#)?)?;
+    let (_, rest) = leading(rest.strip_prefix(br#"","offset":"#)?)?;
     // An engine whose offsets have holes adds the offset before.
-    let rest = rest.strip_prefix(br#","prev":"#).map_or(Some(rest), after_number)?;
+    let rest = rest.strip_prefix(br#","prev":"#).map_or(Some(rest), |rest| Some(leading(rest)?.1))?;
     let rest = rest.strip_prefix(br#","replay":true"#).unwrap_or(rest);
     (rest == br#","data":"#).then_some(())
 }
 
-fn after_number(bytes: &[u8]) -> Option<&[u8]> {
-    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    (digits > 0).then(|| &bytes[digits..])
+/// The offset in `head`, the part before the payload. It is at the end, before `prev`, or elsewhere.
+pub fn offset(head: &[u8]) -> Option<u64> {
+    let head = head.strip_suffix(b",\"data\":").unwrap_or(head);
+    match trailing(head) {
+        Some((before, last)) => match before.strip_suffix(b",\"prev\":") {
+            Some(before) => trailing(before).map(|(_, offset)| offset),
+            None => Some(last),
+        },
+        None => {
+            let name = b"\"offset\":";
+            let start = memchr::memmem::find(head, name)? + name.len();
+            leading(&head[start..]).map(|(offset, _)| offset)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -37,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_of_a_message_is_known() {
+    fn each_form_of_an_envelope_is_intact() {
         for extra in ["", r#","prev":17"#, r#","replay":true"#, r#","prev":17,"replay":true"#] {
             let frame = format!(r#"{{"op":"message","topic":"a.b","epoch":"k3f9x2","offset":18{extra},"data":1}}"#);
             assert!(intact(&frame), "{frame}");
@@ -47,7 +60,7 @@ mod tests {
 
     /// A change of any byte is detected, except in the numbers. The offset is checked elsewhere.
     #[test]
-    fn a_changed_byte_is_seen_wherever_it_is() {
+    fn a_changed_byte_is_detected() {
         let frame = r#"{"op":"message","topic":"a.b","epoch":"k3f9x2","offset":18,"data":1}"#;
         for at in (0..frame.len()).filter(|at| !frame[*at..].starts_with(|byte: char| byte.is_ascii_digit()) || frame[..*at].len() < 49) {
             let mut altered = frame.as_bytes().to_vec();

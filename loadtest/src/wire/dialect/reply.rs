@@ -35,7 +35,7 @@ pub enum Reply {
     /// The server acknowledged the session itself.
     Acknowledged,
     /// The server acknowledged one subscription.
-    Joined {
+    TopicSubscribed {
         /// The `id` of the command.
         id: u64,
         /// The epoch and offset after which messages follow, if the topic has positions.

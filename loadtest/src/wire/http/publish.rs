@@ -21,7 +21,7 @@ pub enum Answer {
 }
 
 /// Appends a publish of `payload`: to `batch` if the server has batches, or as a request to `out`.
-pub fn push(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, topic: &str, payload: &[u8]) {
+pub fn push_message(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, topic: &str, payload: &[u8]) {
     if dialect == Dialect::Nchan {
         return request(out, &format!("/pub/{topic}"), payload, None);
     }
@@ -32,8 +32,8 @@ pub fn push(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, topic: &st
     batch.extend_from_slice(b"}\n");
 }
 
-/// Appends the request that publishes `batch` to `out`.
-pub fn seal(out: &mut Vec<u8>, batch: &mut Vec<u8>, token: Option<&str>) {
+/// Appends the request that publishes `batch`, and empties it.
+pub fn push_batch(out: &mut Vec<u8>, batch: &mut Vec<u8>, token: Option<&str>) {
     if !batch.is_empty() {
         request(out, "/v1/publish", batch, token);
         batch.clear();
@@ -88,20 +88,20 @@ mod tests {
     #[test]
     fn a_batch_is_one_request_and_nchan_has_one_for_each() {
         let (mut out, mut batch) = (Vec::new(), Vec::new());
-        push(Dialect::Json, &mut out, &mut batch, "a", b"1");
-        push(Dialect::Json, &mut out, &mut batch, "b", b"2");
-        seal(&mut out, &mut batch, None);
+        push_message(Dialect::Json, &mut out, &mut batch, "a", b"1");
+        push_message(Dialect::Json, &mut out, &mut batch, "b", b"2");
+        push_batch(&mut out, &mut batch, None);
         let text = String::from_utf8(std::mem::take(&mut out)).unwrap();
         assert!(text.starts_with("POST /v1/publish HTTP/1.1\r\n") && text.contains("Content-Length: 46\r\n"), "{text}");
         assert!(text.ends_with("{\"topic\":\"a\",\"data\":1}\n{\"topic\":\"b\",\"data\":2}\n"), "{text}");
-        push(Dialect::Nchan, &mut out, &mut batch, "a", b"1");
-        seal(&mut out, &mut batch, None);
+        push_message(Dialect::Nchan, &mut out, &mut batch, "a", b"1");
+        push_batch(&mut out, &mut batch, None);
         assert_eq!(out, b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1");
     }
 
     /// PROTOCOL 5: the answer to a batch is 200 even if lines were refused.
     #[test]
-    fn a_refused_line_is_told() {
+    fn a_refused_line_is_reported() {
         let body = r#"{"published":1,"errors":[{"line":2,"code":"not_allowed","message":"no"}]}"#;
         let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         assert_eq!(answer(&text.as_bytes()[..text.len() - 1]), Answer::Partial);

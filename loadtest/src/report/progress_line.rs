@@ -11,41 +11,42 @@ use crate::plan::Settings;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const HISTORY: usize = 24;
 /// How often a line is written if standard error is not a terminal.
-const PLAIN_EVERY: Duration = Duration::from_secs(5);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// On a terminal, one line that is replaced ten times a second: bars of the last rates, the rate, the latency, and
-/// faults. Elsewhere, a line every `PLAIN_EVERY`.
-pub struct Live {
+/// faults. Elsewhere, a line every `LINE_INTERVAL`.
+pub struct ProgressLine {
     name: String,
     until: f64,
     rates: Vec<u64>,
-    in_place: bool,
-    plain_at: Option<Instant>,
+    replaces_line: bool,
+    /// When the last line was written; not used on a terminal.
+    written: Option<Instant>,
 }
 
-impl Live {
+impl ProgressLine {
     /// The progress of a run with `settings`.
-    pub fn new(settings: &Settings, in_place: bool) -> Self {
-        Self { name: settings.scenario.name(), until: settings.duration_s, rates: Vec::new(), in_place, plain_at: None }
+    pub fn new(settings: &Settings, replaces_line: bool) -> Self {
+        Self { name: settings.scenario.name(), until: settings.duration_s, rates: Vec::new(), replaces_line, written: None }
     }
 
     /// Shows a slice of the time line.
-    pub fn tell(&mut self, slice: &Slice, counts: &Counts) {
+    pub fn show(&mut self, slice: &Slice, counts: &Counts) {
         self.rates.push(slice.rate() as u64);
         if self.rates.len() > HISTORY {
             self.rates.remove(0);
         }
         let line = self.line(slice, counts);
-        let text = if self.in_place {
+        let text = if self.replaces_line {
             let end = if slice.at + 0.1 >= self.until { "\r\x1b[K" } else { "" };
             format!("\r\x1b[K{line}{end}")
         } else {
             let now = Instant::now();
-            if self.plain_at.is_some_and(|last| now.duration_since(last) < PLAIN_EVERY) {
+            if self.written.is_some_and(|last| now.duration_since(last) < LINE_INTERVAL) {
                 return;
             }
-            // A run shorter than that writes nothing.
-            if self.plain_at.replace(now).is_none() {
+            // A run that is shorter than the interval writes nothing.
+            if self.written.replace(now).is_none() {
                 return;
             }
             format!("{line}\n")
