@@ -23,7 +23,7 @@ pub fn serve(sends: Sends, port_file: &Path) -> io::Result<()> {
     // The first session is the publisher; the engine connects it before all others.
     let mut sockets: Vec<TcpStream> = vec![accept(&listener)?];
     listener.set_nonblocking(true)?;
-    let mut incoming = Incoming::default();
+    let mut incoming = Vec::new();
     loop {
         let ready = {
             let mut watched = [PollFd::new(&listener, PollFlags::IN), PollFd::new(&sockets[0], PollFlags::IN)];
@@ -38,10 +38,7 @@ pub fn serve(sends: Sends, port_file: &Path) -> io::Result<()> {
             }
         }
         if ready[1] {
-            let frames = incoming.read(&sockets[0])?;
-            if frames.is_empty() && incoming.ended {
-                return Ok(());
-            }
+            let Some(frames) = read_frames(&sockets[0], &mut incoming)? else { return Ok(()) };
             send(sends, &mut sockets, &frames);
         }
     }
@@ -70,11 +67,10 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 
 fn send(sends: Sends, sockets: &mut Vec<TcpStream>, frames: &[Vec<u8>]) {
     let joined = frames.concat();
-    // The first socket is the publisher's, which subscribes to nothing.
-    let mut number = 0;
+    let mut is_publisher = true;
     sockets.retain(|socket| {
-        number += 1;
-        if number == 1 || frames.is_empty() {
+        // The first socket is the publisher's, which subscribes to nothing.
+        if std::mem::take(&mut is_publisher) || frames.is_empty() {
             return true;
         }
         let mut socket: &TcpStream = socket;
@@ -90,30 +86,24 @@ fn send(sends: Sends, sockets: &mut Vec<TcpStream>, frames: &[Vec<u8>]) {
     });
 }
 
-/// Bytes from the publisher.
-#[derive(Default)]
-struct Incoming {
-    bytes: Vec<u8>,
-    ended: bool,
-}
-
-impl Incoming {
-    fn read(&mut self, mut socket: &TcpStream) -> io::Result<Vec<Vec<u8>>> {
-        let mut buffer = [0; 64 << 10];
-        let length = socket.read(&mut buffer)?;
-        self.ended = length == 0;
-        self.bytes.extend_from_slice(&buffer[..length]);
-        let mut frames = Vec::new();
-        let mut taken = 0;
-        while let Some((payload, end)) = masked_payload(&self.bytes[taken..]) {
-            let mut frame = Vec::with_capacity(payload.len() + 4);
-            push_unmasked(&mut frame, Opcode::Text, &self.bytes[taken..][payload]);
-            frames.push(frame);
-            taken += end;
-        }
-        self.bytes.drain(..taken);
-        Ok(frames)
+/// Reads once from the publisher. Returns the complete frames for subscribers, and keeps the rest in `incoming`; `None`
+/// once the publisher has disconnected.
+fn read_frames(mut publisher: &TcpStream, incoming: &mut Vec<u8>) -> io::Result<Option<Vec<Vec<u8>>>> {
+    let mut buffer = [0; 64 << 10];
+    let length = publisher.read(&mut buffer)?;
+    if length == 0 {
+        return Ok(None);
     }
+    incoming.extend_from_slice(&buffer[..length]);
+    let (mut frames, mut taken) = (Vec::new(), 0);
+    while let Some((payload, end)) = masked_payload(&incoming[taken..]) {
+        let mut frame = Vec::with_capacity(payload.len() + 4);
+        push_unmasked(&mut frame, Opcode::Text, &incoming[taken..][payload]);
+        frames.push(frame);
+        taken += end;
+    }
+    incoming.drain(..taken);
+    Ok(Some(frames))
 }
 
 /// The range of the first frame's payload, and the end of the frame. The load test masks with zero, so nothing is
@@ -131,7 +121,7 @@ mod tests {
     use crate::wire::frame::push_masked;
 
     #[test]
-    fn a_clients_frames_are_found_whole() {
+    fn a_masked_frame_is_found_once_it_is_whole() {
         for length in [5, 126, 70_000] {
             let mut frame = Vec::new();
             push_masked(&mut frame, Opcode::Text, &vec![b'x'; length]);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::baseline;
 use crate::compare::{self, Contender};
@@ -150,7 +151,7 @@ pub fn run() -> anyhow::Result<bool> {
 }
 
 fn run_scenario(scenario: Scenario, run: &Run) -> anyhow::Result<bool> {
-    tell(&[scenario::run(Settings::resolve(scenario, &run.arguments)?)?], &run.output)
+    output(&[scenario::run(Settings::resolve(scenario, &run.arguments)?)?], &run.output)
 }
 
 fn run_all(run: &Run) -> anyhow::Result<bool> {
@@ -161,7 +162,7 @@ fn run_all(run: &Run) -> anyhow::Result<bool> {
     };
     let scenarios = Scenario::value_variants().iter().filter(fits);
     let reports = scenarios.map(|scenario| scenario::run(Settings::resolve(*scenario, &run.arguments)?));
-    tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
+    output(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }
 
 /// Runs the baseline with one message for each write, and with both ways of coalescing if several messages are due together.
@@ -172,7 +173,7 @@ fn run_baseline(run: &Run) -> anyhow::Result<bool> {
     let reports = kinds.iter().map(|sends| {
         scenario::run(settings.clone().on(format!("plain sends, {}", sends.name()), Server::Baseline(*sends), Dialect::Plain))
     });
-    tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
+    output(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }
 
 fn run_compare(run: &Compare) -> anyhow::Result<bool> {
@@ -184,12 +185,11 @@ fn run_compare(run: &Compare) -> anyhow::Result<bool> {
     let rounds = compare::run(contenders, run.repeat.max(1), run.keep_going)?;
     let (hold, comparison) = (rounds.hold(), rounds.comparison());
     let reports = rounds.into_reports();
-    write_page(&reports, Some(&comparison), &run.output)?;
-    write_histograms(&reports, &run.output)?;
+    write_files(&reports, Some(&comparison), &run.output)?;
     if run.output.json {
-        print(format_args!("{}\n", serde_json::to_string_pretty(&reports)?))?;
+        print_json(&reports)?
     } else {
-        print(comparison)?;
+        print(comparison)?
     }
     Ok(hold)
 }
@@ -203,12 +203,12 @@ fn run_diff(files: &Diff) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
-    write_page(reports, None, output)?;
-    write_histograms(reports, output)?;
+/// Writes and prints the reports. Returns whether all checks held.
+fn output(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
+    write_files(reports, None, output)?;
     match reports {
-        [report] if output.json => print(format_args!("{}\n", serde_json::to_string_pretty(report)?))?,
-        reports if output.json => print(format_args!("{}\n", serde_json::to_string_pretty(reports)?))?,
+        [report] if output.json => print_json(report)?,
+        reports if output.json => print_json(reports)?,
         reports => print(reports.iter().map(Report::to_string).collect::<String>())?,
     }
     Ok(reports.iter().all(Report::holds))
@@ -223,14 +223,17 @@ fn print(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-fn write_page(reports: &[Report], comparison: Option<&Comparison>, output: &Output) -> anyhow::Result<()> {
-    let Some(file) = &output.html else { return Ok(()) };
-    fs::write(file, page(reports, comparison)).with_context(|| format!("can't write the page {}", file.display()))
+fn print_json(value: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
+    print(format_args!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-fn write_histograms(reports: &[Report], output: &Output) -> anyhow::Result<()> {
-    let Some(file) = &output.hdr else { return Ok(()) };
+/// Writes the page and the latencies, if they were asked for.
+fn write_files(reports: &[Report], comparison: Option<&Comparison>, output: &Output) -> anyhow::Result<()> {
+    if let Some(file) = &output.html {
+        fs::write(file, page(reports, comparison)).with_context(|| format!("can't write the page {}", file.display()))?;
+    }
     for (number, report) in (1..).zip(reports) {
+        let Some(file) = &output.hdr else { break };
         let file = if reports.len() == 1 { file.clone() } else { PathBuf::from(format!("{}.{number}", file.display())) };
         fs::write(&file, percentiles(&report.histogram)).with_context(|| format!("can't write the latencies {}", file.display()))?;
     }

@@ -9,10 +9,8 @@ use clap::ValueEnum;
 
 use crate::launch::StartedServer;
 use crate::named::Named;
-use crate::plan::Preset;
-use crate::plan::Server;
-use crate::plan::{Scenario, Settings};
-use crate::report::{Cell, Comparison, Report, Row};
+use crate::plan::{Preset, Scenario, Server, Settings};
+use crate::report::{Comparison, FigureSummary, Report, Row};
 use crate::scenario;
 use crate::wire::Deflate;
 
@@ -20,7 +18,6 @@ use crate::wire::Deflate;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contender {
     preset: Preset,
-    /// Its compression.
     deflate: Deflate,
 }
 
@@ -75,21 +72,21 @@ const TRAFFIC: &[Figure] = &[
     ("delivered/s", |report| Some(report.deliveries as f64 / report.measured_s)),
 ];
 /// The figures for idle sessions.
-const REST: &[Figure] = &[
+const IDLE: &[Figure] = &[
     ("resident bytes a session", |report| report.figures.get("resident_bytes_per_session").copied()),
     ("kernel's buffers, bytes a session", |report| report.figures.get("kernel_buffer_bytes_per_session").copied()),
     ("CPU µs a session and second", |report| report.figures.get("idle_cpu_us_per_session_and_second").copied()),
 ];
 /// The figures for new sessions.
-const ARRIVALS: &[Figure] = &[
+const HANDSHAKE: &[Figure] = &[
     ("CPU µs a handshake", |report| report.figures.get("handshake_cpu_us").copied()),
     ("connects/s", |report| report.figures.get("connects_per_s").copied()),
 ];
 
 fn figures(scenario: Scenario) -> &'static [Figure] {
     match scenario {
-        Scenario::Idle => REST,
-        Scenario::Handshake => ARRIVALS,
+        Scenario::Idle => IDLE,
+        Scenario::Handshake => HANDSHAKE,
         _ => TRAFFIC,
     }
 }
@@ -145,7 +142,6 @@ fn name(settings: &Settings) -> &str {
 }
 
 impl Rounds {
-    /// All reports, in order.
     pub fn into_reports(self) -> Vec<Report> {
         self.rounds.into_iter().flatten().flatten().collect()
     }
@@ -160,14 +156,14 @@ impl Rounds {
         let figures = figures(self.contenders[0].scenario);
         let rows = self.contenders.iter().enumerate().map(|(at, contender)| {
             let base = self.base(at);
-            let cells = figures.iter().map(|(_, figure)| {
+            let summaries = figures.iter().map(|(_, figure)| {
                 let values = self.rounds.iter().filter_map(|round| figure(round[at].as_ref()?));
                 let ratios = self.rounds.iter().filter_map(|round| Some(figure(round[at].as_ref()?)? / figure(round[base].as_ref()?)?));
-                Cell::of(values.collect(), ratios.collect())
+                FigureSummary::of(values.collect(), ratios.collect())
             });
-            Row { server: name(contender).to_owned(), cells: cells.collect(), checks: self.checks(at) }
+            Row { server: name(contender).to_owned(), figures: summaries.collect(), checks: self.checks(at) }
         });
-        Comparison { figures: figures.iter().map(|(name, _)| *name).collect(), rows: rows.collect() }
+        Comparison { columns: figures.iter().map(|(name, _)| *name).collect(), rows: rows.collect() }
     }
 
     fn checks(&self, at: usize) -> String {
@@ -194,14 +190,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_contender_is_named_with_or_without_deflate() {
+    fn a_contender_is_a_server_with_or_without_compression() {
         for text in ["json", "raw+deflate", "raw+history", "json-coalesce-1ms", "uwebsockets+deflate"] {
             assert_eq!(Contender::from_str(text).unwrap().name(), text);
         }
-        assert!(Contender::from_str("centrifugo-protobuf+history").is_ok(), "Belfry, whatever it speaks");
+        assert!(Contender::from_str("centrifugo-protobuf+history").is_ok(), "Belfry in any dialect");
         assert!(Contender::from_str("baseline+deflate").is_err(), "plain sends compress nothing");
         assert!(Contender::from_str("sse+deflate").is_err(), "no stream is compressed");
-        assert!(Contender::from_str("nchan+history").is_err(), "only Belfry is asked to leave sessions their windows");
+        assert!(Contender::from_str("nchan+history").is_err(), "only Belfry compresses with history");
         let unknown = Contender::from_str("nonsense").unwrap_err().to_string();
         assert!(unknown.contains("\"nonsense\"") && unknown.contains("uwebsockets"), "{unknown}");
     }

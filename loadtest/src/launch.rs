@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tempfile::TempDir;
 
 use crate::named::Named;
 use crate::plan::Server;
@@ -20,22 +20,22 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// A server that this run started. Dropping it kills the process and removes its folder.
 pub struct StartedServer {
     child: Child,
-    /// Its address.
     pub address: SocketAddr,
-    folder: PathBuf,
+    /// Its configuration and its port file.
+    folder: TempDir,
 }
 
 impl StartedServer {
     /// Starts `server`; `None` if it runs already. With `pin`, it runs on the first core, and this process on the last.
     /// A peer's script is passed `deflate`; Belfry always offers it.
     pub fn start(server: &Server, pin: bool, deflate: bool) -> anyhow::Result<Option<Self>> {
-        let folder = folder()?;
+        let folder = tempfile::Builder::new().prefix("belfry-loadtest-").tempdir().context("can't make a folder")?;
         let mut command = match server {
             Server::Running => return Ok(None),
             Server::Belfry { program, shards, set } => {
                 // The limits are above those of a load test, and all features are on: history, accounts, presence.
                 // Sessions choose deflate with history by their offer.
-                let config = folder.join("belfry.toml");
+                let config = folder.path().join("belfry.toml");
                 fs::write(&config, configuration(*shards))?;
                 let mut command = Command::new(program);
                 command.args(["serve", "--log", "warn", "--config"]).arg(&config);
@@ -57,11 +57,11 @@ impl StartedServer {
                 command
             }
         };
-        command.arg("--port-file").arg(folder.join("port"));
+        command.arg("--port-file").arg(folder.path().join("port"));
         Self::launch(command, folder, pin).map(Some)
     }
 
-    fn launch(mut command: Command, folder: PathBuf, pin: bool) -> anyhow::Result<Self> {
+    fn launch(mut command: Command, folder: TempDir, pin: bool) -> anyhow::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = if pin { on_first_core(|| command.spawn()) } else { command.spawn() };
         let child = child.with_context(|| format!("can't run {:?}", command.get_program()))?;
@@ -72,7 +72,7 @@ impl StartedServer {
     }
 
     fn wait_for_address(&mut self) -> anyhow::Result<SocketAddr> {
-        let (file, deadline) = (self.folder.join("port"), Instant::now() + START_TIMEOUT);
+        let (file, deadline) = (self.folder.path().join("port"), Instant::now() + START_TIMEOUT);
         while Instant::now() < deadline {
             if let Some(address) = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()) {
                 return Ok(address);
@@ -85,7 +85,6 @@ impl StartedServer {
         bail!("the server did not say where it listens within {} s", START_TIMEOUT.as_secs())
     }
 
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -100,7 +99,6 @@ impl Drop for StartedServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -132,16 +130,26 @@ fn pin_to(core: usize) {
     let _ = sched_setaffinity(None, &cores);
 }
 
-fn folder() -> anyhow::Result<PathBuf> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("belfry-loadtest-{}-{number}", std::process::id()));
-    fs::create_dir_all(&folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
-    Ok(folder)
-}
-
+/// The configuration of a gateway for load tests: limits above those of a run, and a rule for each kind of topic.
 fn configuration(shards: usize) -> String {
+    let rule = |(topics, history, on_slow, presence)| {
+        format!(
+            r#"
+[[topics]]
+match = "{topics}.>"
+history = {history}
+history_ttl = "1h"
+on_slow = "{on_slow}"
+deflate = "history"
+presence = {presence}"#
+        )
+    };
+    let rules = [
+        ("chat", 100, "disconnect", true),
+        ("closing", 10_000, "disconnect", false),
+        ("quotes", 100, "conflate", false),
+        ("kept", 10_000, "drop_oldest", false),
+    ];
     format!(
         r#"[server]
 listen = "127.0.0.1:0"
@@ -159,32 +167,8 @@ commands_per_second = 10000000
 commands_burst = 10000000
 frames_per_second = 10000000
 frames_burst = 10000000
-
-[[topics]]
-match = "chat.>"
-history = 100
-history_ttl = "1h"
-on_slow = "disconnect"
-deflate = "history"
-presence = true
-[[topics]]
-match = "closing.>"
-history = 10000
-history_ttl = "1h"
-on_slow = "disconnect"
-deflate = "history"
-[[topics]]
-match = "quotes.>"
-history = 100
-history_ttl = "1h"
-on_slow = "conflate"
-deflate = "history"
-[[topics]]
-match = "kept.>"
-history = 10000
-history_ttl = "1h"
-on_slow = "drop_oldest"
-deflate = "history"
-"#
+{}
+"#,
+        rules.map(rule).concat()
     )
 }

@@ -60,12 +60,10 @@ impl Track {
 }
 
 impl Missing {
-    /// The number of missing messages.
     pub fn count(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// All missing messages, as `(stream, sequence)`.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
         self.0.iter().copied()
     }

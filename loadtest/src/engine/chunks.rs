@@ -10,7 +10,10 @@ pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], 
     let mut taken = 0;
     loop {
         match Chunk::read(&bytes[taken..]) {
-            Ok(Some(chunk)) if chunk.data.is_empty() => return (taken + chunk.bytes, true),
+            Ok(Some(chunk)) if chunk.data.is_empty() => {
+                session.ending.end_stream(session.dialect.drain_code());
+                return (taken + chunk.bytes, true);
+            }
             Ok(Some(chunk)) => {
                 taken += chunk.bytes;
                 data(session, ledger, chunk.data, now);

@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::accounting::{Counts, Ledger};
 use super::load::Load;
 use super::poll::{Poll, Ready};
-use super::receive::{self, Progress};
+use super::receive;
 use super::session::{Phase, Session, Transport};
 use super::sockets;
 use super::target::Target;
@@ -37,7 +37,7 @@ pub struct Engine {
     pub(super) targets: Vec<Target>,
     pub(super) ledger: Ledger,
     pub(super) load: Option<Load>,
-    pub(super) watch: Option<Watch>,
+    watch: Watch,
     /// Sessions to connect, in order.
     waiting: VecDeque<usize>,
     /// Sessions that will connect to the next gateway, with the time.
@@ -54,7 +54,7 @@ pub struct Engine {
 impl Engine {
     /// An engine whose sessions are assigned to `targets` round robin, with payloads of `stamper`. If the gateways are
     /// `clustered`, offsets have holes. There must be at least one target.
-    pub fn new(targets: Vec<Target>, stamper: Stamper, clustered: bool) -> std::io::Result<Self> {
+    pub fn new(targets: Vec<Target>, stamper: Stamper, clustered: bool, watch: Watch) -> std::io::Result<Self> {
         debug_assert!(!targets.is_empty(), "sessions connect to something");
         Ok(Self {
             clock: Clock::start(),
@@ -63,7 +63,7 @@ impl Engine {
             targets,
             ledger: Ledger::new(stamper, clustered),
             load: None,
-            watch: None,
+            watch,
             waiting: VecDeque::new(),
             reconnects: VecDeque::new(),
             pending: 0,
@@ -109,10 +109,8 @@ impl Engine {
     pub(super) fn tick(&mut self, deadline: u64) {
         let now = self.clock.now();
         self.publish_due(now);
-        if let Some(slice) = self.ledger.latency.end_slice(now)
-            && let Some(watch) = &mut self.watch
-        {
-            watch(&slice, &self.ledger.counts);
+        if let Some(slice) = self.ledger.latency.end_slice(now) {
+            (self.watch)(&slice, &self.ledger.counts);
         }
         let next = self.load.as_ref().map_or(u64::MAX, Load::next_due);
         let reconnect = self.reconnects.front().map_or(u64::MAX, |(at, _)| *at);
@@ -155,8 +153,14 @@ impl Engine {
             Ok(length) => {
                 self.read_at = self.clock.now();
                 self.ledger.counts.received_bytes += length as u64;
-                let progress = receive::receive(session, &mut self.ledger, &self.buffer[..length], self.read_at);
-                self.apply(index, progress);
+                let was_pending = session.is_pending();
+                let ended = receive::receive(session, &mut self.ledger, &self.buffer[..length], self.read_at);
+                self.pending -= usize::from(was_pending && !session.is_pending());
+                if ended {
+                    self.end_session(index, Phase::Closed);
+                } else if !session.outgoing.is_empty() {
+                    self.flush(index);
+                }
                 return buffers_reads;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
@@ -170,17 +174,6 @@ impl Engine {
         false
     }
 
-    fn apply(&mut self, index: usize, progress: Progress) {
-        match progress {
-            Progress::Nothing => {}
-            Progress::Opened => self.pending = self.pending.saturating_sub(1),
-            Progress::Ended => return self.end_session(index, Phase::Closed),
-        }
-        if !self.sessions[index].outgoing.is_empty() {
-            self.flush(index);
-        }
-    }
-
     /// The socket is writable, or TCP has connected.
     fn write(&mut self, index: usize) {
         let session = &mut self.sessions[index];
@@ -192,7 +185,7 @@ impl Engine {
             }
             if session.publishes_by_http {
                 self.ledger.subscribed(session, &[]);
-                self.pending = self.pending.saturating_sub(1);
+                self.pending -= 1;
                 return self.flush(index);
             }
             session.phase = Phase::Upgrading;
@@ -235,7 +228,7 @@ impl Engine {
     pub(super) fn end_session(&mut self, index: usize, phase: Phase) {
         let session = &mut self.sessions[index];
         if session.is_pending() {
-            self.pending = self.pending.saturating_sub(1);
+            self.pending -= 1;
         }
         self.ledger.session_ended(session, phase == Phase::Closed);
         session.end(phase);

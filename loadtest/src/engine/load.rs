@@ -16,7 +16,6 @@ use crate::wire::http::publish;
 pub enum Pace {
     /// Open loop: `burst` messages at each scheduled time, whatever the server does.
     OpenLoop {
-        /// Messages a second.
         rate: f64,
         /// Messages at each time.
         burst: u32,
@@ -80,7 +79,6 @@ impl StreamOrder {
 }
 
 impl Load {
-    /// A load with this pace and order.
     pub fn new(pace: Pace, order: StreamOrder) -> Self {
         let interval = match pace {
             Pace::OpenLoop { rate, burst } => nanoseconds(Duration::from_secs(1)) as f64 * f64::from(burst) / rate,

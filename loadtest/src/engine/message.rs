@@ -18,8 +18,8 @@ pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, text: &[u8], w
 fn deliver(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
     let bytes = ledger.stamper.bytes();
     let mut from = 0;
-    // The reply to a subscribe comes before the messages of its topic.
-    let mixes = session.dialect.mixes_replies_with_messages();
+    // Replies may share a frame with messages there. The reply to a subscribe comes before the messages of its topic.
+    let mixes = session.dialect.is_centrifugo();
     if mixes {
         replies(session, ledger, frame);
     }

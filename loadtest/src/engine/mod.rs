@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 pub use accounting::{Counts, Findings, PublishCounts, Verdict};
-pub use event_loop::{Engine, Watch};
+pub use event_loop::Engine;
 pub use load::{Load, Pace, StreamOrder};
 pub use sockets::raise_file_limit;
 pub use target::Target;
@@ -36,11 +36,6 @@ const STALLED_BUFFER_BYTES: usize = 32 << 10;
 const CHECK_STEP: u64 = 20_000_000;
 
 impl Engine {
-    /// Calls `watch` with each slice of the time line when it ends.
-    pub fn watch(&mut self, watch: Watch) {
-        self.watch = Some(watch);
-    }
-
     /// Adds a topic. Returns its number.
     pub fn add_topic(&mut self, name: String) -> u32 {
         self.ledger.topics.add_topic(name)
@@ -95,7 +90,6 @@ impl Engine {
         self.load.take()
     }
 
-    /// Runs for `duration`.
     pub fn run_for(&mut self, duration: Duration) -> anyhow::Result<()> {
         let deadline = self.clock.now() + nanoseconds(duration);
         while self.clock.now() < deadline {
@@ -178,12 +172,10 @@ impl Engine {
         self.clock.now()
     }
 
-    /// The counts since the run began.
     pub fn counts(&self) -> &Counts {
         &self.ledger.counts
     }
 
-    /// The latencies of deliveries.
     pub fn latency(&self) -> &Latency {
         &self.ledger.latency
     }
@@ -195,20 +187,21 @@ impl Engine {
 
     /// The number of open sessions with permessage-deflate as offered.
     pub fn deflated_sessions(&self) -> usize {
-        self.sessions.iter().filter(|session| session.phase == Phase::Open && session.compression.is_as_offered()).count()
+        self.count_open(|session| session.compression.is_as_offered())
     }
 
     /// The number of subscribed sessions.
     pub fn open_sessions(&self) -> usize {
-        self.sessions.iter().filter(|session| session.phase == Phase::Open).count()
+        self.count_open(|_| true)
     }
 
     /// The number of subscribers to which deliveries are owed.
     pub fn reading_sessions(&self) -> usize {
-        self.sessions
-            .iter()
-            .filter(|session| session.phase == Phase::Open && session.expects_deliveries && !session.topics.is_empty())
-            .count()
+        self.count_open(|session| session.expects_deliveries && !session.topics.is_empty())
+    }
+
+    fn count_open(&self, is_counted: impl Fn(&Session) -> bool) -> usize {
+        self.sessions.iter().filter(|session| session.phase == Phase::Open && is_counted(session)).count()
     }
 
     /// The result of all checks so far.

@@ -10,60 +10,37 @@ use crate::wire::http::upgrade::Answer;
 use crate::wire::http::{publish, stream, upgrade};
 use crate::wire::{Head, Opcode};
 
-/// How the read changed the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    Nothing,
-    /// The session is subscribed.
-    Opened,
-    /// The session ended.
-    Ended,
-}
-
-/// Handles `bytes` that were read at `now`, in nanoseconds of the run's clock.
-pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> Progress {
+/// Handles `bytes` that were read at `now`, in nanoseconds of the run's clock. Returns whether the session has ended.
+pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> bool {
     if session.incomplete.is_empty() {
-        let (taken, progress) = parse(session, ledger, bytes, now);
+        let (taken, ended) = parse(session, ledger, bytes, now);
         session.incomplete.extend_from_slice(&bytes[taken..]);
-        return progress;
+        return ended;
     }
     let mut joined = std::mem::take(&mut session.incomplete);
     joined.extend_from_slice(bytes);
-    let (taken, progress) = parse(session, ledger, &joined, now);
+    let (taken, ended) = parse(session, ledger, &joined, now);
     joined.drain(..taken);
     session.incomplete = joined;
-    progress
+    ended
 }
 
-/// Handles what is complete at the start of `bytes`. Returns its length.
-fn parse(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, Progress) {
+/// Handles what is complete at the start of `bytes`. Returns its length, and whether the session has ended.
+fn parse(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {
     if session.publishes_by_http {
-        return (answers(ledger, bytes), Progress::Nothing);
+        return (answers(ledger, bytes), false);
     }
-    let was_pending = session.is_pending();
-    let mut taken = 0;
+    let mut head_bytes = 0;
     if session.phase == Phase::Upgrading {
         match open(session, ledger, bytes) {
-            Ok(head_bytes) => taken = head_bytes,
-            Err(progress) => return (0, progress),
+            Ok(bytes) => head_bytes = bytes,
+            Err(refused) => return (0, refused),
         }
     }
-    let (length, ended) = if session.dialect.is_stream() {
-        let (length, ended) = chunks::receive(session, ledger, &bytes[taken..], now);
-        if ended {
-            session.ending.end_stream(session.dialect.drain_code());
-        }
-        (length, ended)
-    } else {
-        frames(session, ledger, &bytes[taken..], now)
-    };
-    let opened = was_pending && session.phase == Phase::Open;
-    let progress = match (ended, opened) {
-        (true, _) => Progress::Ended,
-        (false, true) => Progress::Opened,
-        (false, false) => Progress::Nothing,
-    };
-    (taken + length, progress)
+    let bytes = &bytes[head_bytes..];
+    let (taken, ended) =
+        if session.dialect.is_stream() { chunks::receive(session, ledger, bytes, now) } else { frames(session, ledger, bytes, now) };
+    (head_bytes + taken, ended)
 }
 
 /// Handles the complete HTTP answers of `bytes`. Returns their length.
@@ -78,20 +55,21 @@ fn answers(ledger: &mut Ledger, bytes: &[u8]) -> usize {
     taken
 }
 
-/// Handles the answer to the upgrade. Returns its length, or the progress without an open connection.
-fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Result<usize, Progress> {
+/// Handles the answer to the upgrade. Returns the size of its head in bytes. Without a complete answer that accepts, the
+/// error is whether the upgrade was refused.
+fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Result<usize, bool> {
     let answer = if session.dialect.is_stream() { stream::answer(bytes) } else { upgrade::answer(bytes) };
     let (head_bytes, deflate) = match answer {
-        Answer::Partial => return Err(Progress::Nothing),
+        Answer::Partial => return Err(false),
         Answer::Accepted { head_bytes, deflate } => (head_bytes, deflate),
         Answer::Refused { status, reason } => {
             ledger.counts.findings.count_refusal(format!("{status} {reason}"));
-            return Err(Progress::Ended);
+            return Err(true);
         }
     };
     if let Err(error) = session.compression.agree(deflate) {
         ledger.counts.findings.count_refusal(error.to_owned());
-        return Err(Progress::Ended);
+        return Err(true);
     }
     session.phase = Phase::Subscribing;
     if session.topics.is_empty() && !session.dialect.introduces_itself() || session.dialect.subscribes_by_path() {
@@ -104,7 +82,7 @@ fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Result<usiz
     Ok(head_bytes)
 }
 
-/// Handles the complete frames of `bytes`. Returns their length, and whether the session ends by a wrong frame.
+/// Handles the complete frames of `bytes`. Returns their length, and whether a wrong frame ends the session.
 fn frames(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {
     let mut taken = 0;
     loop {

@@ -13,25 +13,19 @@ use crate::wire::{Deflate, Dialect, Tls};
 /// The server under test.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Its address.
     pub address: SocketAddr,
     /// The `Host` of the upgrade.
     pub host: String,
     /// The path of the upgrade in the native dialect.
     pub path: String,
-    /// The dialect of subscribers.
     pub subscriber: Dialect,
-    /// The dialect of publishers.
     pub publisher: Dialect,
-    /// Whether publishers use HTTP.
     pub publishes_by_http: bool,
-    /// The offer of permessage-deflate.
     pub deflate: Deflate,
     /// The number of sessions from each of the source addresses 127.0.0.1, 127.0.0.2 …; with 0 the kernel chooses.
     pub sessions_per_address: usize,
     /// The credentials of each session.
     pub token: Option<String>,
-    /// TLS, for `wss`.
     pub tls: Option<Tls>,
 }
 

@@ -10,7 +10,6 @@ const DELAY_MAX: u64 = 600_000_000_000;
 
 /// A summary of latencies, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-#[allow(missing_docs, reason = "the names say it")]
 pub struct Quantiles {
     /// The unit of all fields.
     pub unit: Unit,
@@ -32,25 +31,20 @@ pub enum Unit {
     Microseconds,
 }
 
-/// One slice of the time line.
+/// One slice of the time line, with its latencies in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Slice {
     /// Its end, in seconds since the measurement began; negative during the warm-up.
     pub at: f64,
     /// Its length in seconds. A busy load test ends slices late.
     pub seconds: f64,
-    /// Messages that arrived.
     pub deliveries: u64,
-    /// The median latency, in microseconds.
     pub p50: f64,
-    /// The 99th percentile, in microseconds.
     pub p99: f64,
-    /// The largest latency, in microseconds.
     pub max: f64,
 }
 
 impl Slice {
-    /// Messages a second.
     pub fn rate(&self) -> f64 {
         self.deliveries as f64 / self.seconds.max(1e-9)
     }
@@ -112,12 +106,10 @@ impl Latency {
         self.slice_ends
     }
 
-    /// The latencies of the measurement.
     pub fn measured(&self) -> Quantiles {
         Quantiles::of(&self.measured)
     }
 
-    /// The latencies of the warm-up.
     pub fn warm_up(&self) -> Quantiles {
         Quantiles::of(&self.warm_up)
     }

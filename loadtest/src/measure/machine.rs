@@ -7,20 +7,15 @@ use serde::Serialize;
 /// The properties of the machine that affect the figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Machine {
-    /// The processor's name.
     pub processor: String,
-    /// The number of cores.
     pub cores: usize,
-    /// Memory in bytes.
     pub memory_bytes: u64,
-    /// The kernel's release.
     pub kernel: String,
     /// The load average of the last minute before the run.
     pub load_before: f64,
 }
 
 impl Machine {
-    /// This machine.
     pub fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let processor =

@@ -12,7 +12,6 @@ pub struct Usage {
     pub busy: u64,
     /// The time in which threads were ready but had no CPU, in nanoseconds.
     pub waited: u64,
-    /// Resident memory in bytes.
     pub resident_bytes: u64,
 }
 
@@ -49,7 +48,6 @@ impl Usage {
         pids.iter().map(|pid| Self::of(*pid)).reduce(|sum, more| Some(plus(sum?, more?))).flatten()
     }
 
-    /// The totals of this process.
     pub fn own() -> Self {
         Self::of(std::process::id()).unwrap_or_default()
     }

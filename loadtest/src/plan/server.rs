@@ -13,9 +13,7 @@ pub enum Server {
     Running,
     /// A gateway that is started for the run.
     Belfry {
-        /// The gateway's binary.
         program: PathBuf,
-        /// `server.shards`.
         shards: usize,
         /// Its `--set` options.
         set: Vec<String>,

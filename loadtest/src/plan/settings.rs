@@ -18,7 +18,6 @@ use crate::wire::{Deflate, Dialect};
 
 /// The settings of a run.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "each is the argument of its name")]
 pub struct Settings {
     pub scenario: Scenario,
     /// The name of the server in reports, if the dialect does not imply it.
@@ -197,7 +196,6 @@ impl Settings {
         self.dialect.is_belfrys_own() || matches!(self.server, Server::Belfry { .. })
     }
 
-    /// The length of the measurement.
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.duration_s)
     }

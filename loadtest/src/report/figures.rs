@@ -34,9 +34,9 @@ pub(super) const FIGURES: [Figure; 24] = [
 ];
 
 /// The label and the formatted value of a figure. An unknown one has its key as label.
-pub(super) fn written(key: &str, value: f64) -> (String, String) {
+pub(super) fn formatted(key: &str, value: f64) -> (String, String) {
     match FIGURES.iter().find(|(known, ..)| *known == key) {
-        Some((_, label, written)) => ((*label).to_owned(), written(value)),
+        Some((_, label, format)) => ((*label).to_owned(), format(value)),
         None => (key.replace('_', " "), format!("{value:.1}")),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::figures::FIGURES;
 use super::plot::{Axis, Line, svg};
-use super::text::served;
+use super::text::server_name;
 use super::units::{rate, time};
 use super::{Comparison, Report};
 use crate::measure::Slice;
@@ -25,28 +25,19 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
          <title>Belfry load test</title><style>{STYLE}</style><main><h1>Belfry load test</h1>"
     );
     if let Some(report) = reports.first() {
-        let machine = &report.machine;
+        let (machine, provenance) = (&report.machine, &report.provenance);
+        let (processor, kernel, command) = (escape(&machine.processor), escape(&machine.kernel), escape(&provenance.command));
+        let (cores, memory, load) = (machine.cores, machine.memory_bytes as f64 / f64::from(1 << 30), machine.load_before);
+        let (date, version) = (&provenance.date, provenance.version);
         let _ = write!(
             out,
-            "<p class=\"machine\">{} · {} cores · {:.0} GiB · Linux {} · load before {:.2}</p>",
-            escape(&machine.processor),
-            machine.cores,
-            machine.memory_bytes as f64 / f64::from(1 << 30),
-            escape(&machine.kernel),
-            machine.load_before
-        );
-        let provenance = &report.provenance;
-        let _ = write!(
-            out,
-            "<p class=\"machine\">{} · belfry-loadtest {} · <code>{}</code></p>",
-            provenance.date,
-            provenance.version,
-            escape(&provenance.command)
+            "<p class=\"machine\">{processor} · {cores} cores · {memory:.0} GiB · Linux {kernel} · load before {load:.2}</p>\
+             <p class=\"machine\">{date} · belfry-loadtest {version} · <code>{command}</code></p>"
         );
     }
     match comparison {
-        Some(comparison) => side_by_side(&mut out, comparison),
-        None if reports.len() > 1 => overview(&mut out, reports),
+        Some(comparison) => comparison_table(&mut out, comparison),
+        None if reports.len() > 1 => reports_table(&mut out, reports),
         None => {}
     }
     let unfolded = if reports.len() > UNFOLDED_MAX { "" } else { " open" };
@@ -56,18 +47,18 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
 }
 
 /// The table of a comparison. Each figure has a bar, relative to the largest of its column.
-fn side_by_side(out: &mut String, comparison: &Comparison) {
+fn comparison_table(out: &mut String, comparison: &Comparison) {
     out.push_str("<div class=\"scroll\"><table class=\"compared\"><thead><tr><th>server");
-    comparison.figures.iter().for_each(|figure| {
-        let _ = write!(out, "<th>{figure}");
+    comparison.columns.iter().for_each(|column| {
+        let _ = write!(out, "<th>{column}");
     });
     out.push_str("<th>checks</thead><tbody>");
-    let largest = |column: usize| comparison.rows.iter().map(|row| row.cells[column].median).fold(0.0, f64::max);
+    let largest = |column: usize| comparison.rows.iter().map(|row| row.figures[column].median).fold(0.0, f64::max);
     for row in &comparison.rows {
         let _ = write!(out, "<tr><td>{}", escape(&row.server));
-        for (column, cell) in row.cells.iter().enumerate() {
-            let share = if cell.median > 0.0 { cell.median / largest(column) * 100.0 } else { 0.0 };
-            let _ = write!(out, "<td>{} <small>{}</small><i style=\"width:{share:.1}%\"></i>", cell.value(), cell.ratio());
+        for (column, figure) in row.figures.iter().enumerate() {
+            let share = if figure.median > 0.0 { figure.median / largest(column) * 100.0 } else { 0.0 };
+            let _ = write!(out, "<td>{} <small>{}</small><i style=\"width:{share:.1}%\"></i>", figure.value(), figure.ratio());
         }
         let class = if row.checks == "held" { "good" } else { "bad" };
         let _ = write!(out, "<td><b class=\"{class}\">{}</b>", escape(&row.checks));
@@ -75,7 +66,7 @@ fn side_by_side(out: &mut String, comparison: &Comparison) {
     out.push_str("</tbody></table></div><p class=\"machine\">Medians over all rounds; behind each its ratio to the first row's in the same round, of a row with +deflate to the same server's without, and from where to where.</p>");
 }
 
-fn overview(out: &mut String, reports: &[Report]) {
+fn reports_table(out: &mut String, reports: &[Report]) {
     out.push_str(
         "<div class=\"scroll\"><table><thead><tr><th>scenario<th>server<th>sessions<th>delivered/s<th>p50<th>p99<th>server CPU a delivery<th>checks</thead><tbody>",
     );
@@ -85,9 +76,9 @@ fn overview(out: &mut String, reports: &[Report]) {
             out,
             "<tr><td>{}<td>{}<td>{}<td>{:.0}<td>{}<td>{}<td>{cpu}<td>{}",
             report.settings.scenario.name(),
-            escape(&served(&report.settings)),
+            escape(&server_name(&report.settings)),
             report.settings.sessions,
-            report.deliveries as f64 / report.measured_s.max(1e-9),
+            report.deliveries_per_s(),
             time(report.latency.p50),
             time(report.latency.p99),
             badge(report)
@@ -105,7 +96,7 @@ fn section(out: &mut String, report: &Report, unfolded: &str) {
         out,
         "<section><details{unfolded}><summary><h2>{} <small>{}</small> {}</h2></summary>",
         report.settings.scenario.name(),
-        escape(&served(&report.settings)),
+        escape(&server_name(&report.settings)),
         badge(report)
     );
     for warning in &report.warnings {
@@ -128,7 +119,7 @@ fn section(out: &mut String, report: &Report, unfolded: &str) {
 fn tiles(report: &Report) -> Vec<(&'static str, String)> {
     let mut tiles = Vec::new();
     if report.deliveries > 0 {
-        tiles.push(("delivered", rate(report.deliveries as f64 / report.measured_s.max(1e-9))));
+        tiles.push(("delivered", rate(report.deliveries_per_s())));
     }
     if report.latency.count > 0 {
         let latency = &report.latency;
@@ -139,11 +130,11 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
         tiles.push(("CPU a delivery", format!("{:.2} µs", server.cpu_us_per_delivery)));
     }
     let about_sessions = matches!(report.settings.scenario, Scenario::Idle | Scenario::Handshake);
-    for (key, label, written) in FIGURES {
+    for (key, label, format) in FIGURES {
         // Every scenario connects, but only some are about connecting.
         let beside = ["resident_bytes_per_session", "handshake_cpu_us", "connects_per_s"].contains(&key) && !about_sessions;
         if let Some(value) = report.figures.get(key).filter(|_| !beside) {
-            tiles.push((label, written(*value)));
+            tiles.push((label, format(*value)));
         }
     }
     tiles
@@ -194,23 +185,22 @@ fn table(out: &mut String, title: &str, rows: &[(String, String)]) {
 
 fn plots(out: &mut String, report: &Report) {
     // The axis is logarithmic in the share of slower messages: 99.9 % is as far from 99 % as that is from 90 %.
-    let rarity = |percentile: f64| 1.0 / (1.0 - (percentile / 100.0).min(0.999_999));
-    let curve = report.curve.iter().map(|(percentile, value)| (rarity(*percentile), *value)).collect();
-    let seldom =
-        Axis { logarithmic: true, label: |rarity| format!("{}%", 100.0 - 100.0 / rarity), marks: vec![1.0, 10.0, 100.0, 1e3, 1e4, 1e5] };
-    out.push_str(&svg("Latency by percentile", &seldom, &delays(), &[Line { name: "measured", class: "a", points: curve }]));
-    let over_time = |value: fn(&Slice) -> f64| report.slices.iter().map(|slice| (slice.at, value(slice))).collect::<Vec<_>>();
-    let heard = |value: fn(&Slice) -> f64| {
+    let one_in = |percentile: f64| 1.0 / (1.0 - (percentile / 100.0).min(0.999_999));
+    let curve = report.curve.iter().map(|(percentile, value)| (one_in(*percentile), *value)).collect();
+    let percentiles =
+        Axis { logarithmic: true, label: |one_in| format!("{}%", 100.0 - 100.0 / one_in), marks: vec![1.0, 10.0, 100.0, 1e3, 1e4, 1e5] };
+    out.push_str(&svg("Latency by percentile", &percentiles, &delays(), &[Line { name: "measured", class: "a", points: curve }]));
+    let with_deliveries = |value: fn(&Slice) -> f64| {
         let slices = report.slices.iter().filter(|slice| slice.deliveries > 0);
         slices.map(|slice| (slice.at, value(slice))).collect::<Vec<_>>()
     };
     let lines = [
-        Line { name: "slowest", class: "c", points: heard(|slice| slice.max) },
-        Line { name: "p99", class: "b", points: heard(|slice| slice.p99) },
-        Line { name: "p50", class: "a", points: heard(|slice| slice.p50) },
+        Line { name: "slowest", class: "c", points: with_deliveries(|slice| slice.max) },
+        Line { name: "p99", class: "b", points: with_deliveries(|slice| slice.p99) },
+        Line { name: "p50", class: "a", points: with_deliveries(|slice| slice.p50) },
     ];
     out.push_str(&svg("Latency over time (before 0: not measured)", &seconds(), &delays(), &lines));
-    let rate = over_time(Slice::rate);
+    let rate = report.slices.iter().map(|slice| (slice.at, slice.rate())).collect();
     let rates = Axis {
         logarithmic: false,
         label: |rate| if rate >= 1e3 { format!("{}k/s", rate / 1e3) } else { format!("{rate}/s") },

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-pub use comparison::{Cell, Comparison, Row};
+pub use comparison::{Comparison, FigureSummary, Row};
 pub use hdr::percentiles;
 pub use html::page;
 pub use progress_line::ProgressLine;
@@ -29,13 +29,9 @@ use crate::plan::{Expectation, Figure, Settings};
 /// The report of one run, as `--json` prints it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The date, the version, and the command line.
     pub provenance: Provenance,
-    /// The settings of the run.
     pub settings: Settings,
-    /// The machine.
     pub machine: Machine,
-    /// The length of the measurement, in seconds.
     pub measured_s: f64,
     /// Messages published during the measurement.
     pub published: u64,
@@ -80,10 +76,13 @@ impl Report {
         self.verdict.holds(self.settings.scenario.expects_faults()) && self.failures.is_empty()
     }
 
+    pub fn deliveries_per_s(&self) -> f64 {
+        self.deliveries as f64 / self.measured_s.max(1e-9)
+    }
+
     /// Checks the figures against the bounds of `--expect`.
     pub(crate) fn check_bounds(&mut self) {
-        let broken = self.settings.expect.iter().filter_map(|expectation| self.broken(*expectation));
-        let broken: Vec<String> = broken.collect();
+        let broken: Vec<String> = self.settings.expect.iter().filter_map(|expectation| self.broken(*expectation)).collect();
         self.failures.extend(broken);
     }
 
@@ -96,10 +95,10 @@ impl Report {
             (_, Some(value)) => value <= expectation.bound,
             (_, None) => false,
         };
-        let written = |value: f64| if figure.is_time() { units::time(value) } else { units::count(value) };
+        let formatted = |value: f64| if figure.is_time() { units::time(value) } else { units::count(value) };
         (!holds).then(|| {
-            let found = value.map_or_else(|| "was not measured".to_owned(), |value| format!("is {}", written(value)));
-            format!("{} {found}, and --expect has {}", figure.name(), written(expectation.bound))
+            let found = value.map_or_else(|| "was not measured".to_owned(), |value| format!("is {}", formatted(value)));
+            format!("{} {found}, and --expect has {}", figure.name(), formatted(expectation.bound))
         })
     }
 
@@ -120,42 +119,33 @@ impl Report {
             Figure::Refused => Some(verdict.findings.refusals.values().sum::<u64>() as f64),
             Figure::Cpu => self.server.map(|server| server.cpu_us_per_delivery),
             Figure::Bytes => self.bytes_per_delivery,
-            Figure::Delivered => Some(self.deliveries as f64 / self.measured_s.max(1e-9)),
+            Figure::Delivered => Some(self.deliveries_per_s()),
         }
     }
 
     /// Looks for reasons why the figures may be wrong.
     pub(crate) fn warn(&mut self) {
-        let mut warnings = Vec::new();
-        if self.own.cpu_share > 0.85 {
-            warnings.push(format!(
-                "the load test itself used {:.0} % of a core: the delays are partly its own; ask for less, or measure CPU per delivery instead",
-                self.own.cpu_share * 100.0
-            ));
-        }
-        if self.own.waited_share > 0.05 {
-            warnings.push(format!(
-                "the load test waited for a CPU {:.0} % of the time: the machine is too busy for its delays to mean much",
-                self.own.waited_share * 100.0
-            ));
-        }
-        if let Some(server) = self.server.filter(|server| server.waited_share > 0.1) {
-            warnings.push(format!(
-                "the server's threads waited for a CPU {:.0} % of the time: something else runs there",
-                server.waited_share * 100.0
-            ));
-        }
-        if self.lateness.p99 > 1_000.0 {
-            warnings.push(format!(
-                "messages were sent {:.1} ms late (p99): the load test could not keep its own schedule",
-                self.lateness.p99 / 1e3
-            ));
-        }
-        if self.verdict.findings.errors.contains_key("rate_limited") {
-            warnings.push(
-                "the gateway refused publishes by `limits.commands_per_second`, and they count as lost: use more --publishers, raise the key, or let --start start a gateway".to_owned(),
-            );
-        }
-        self.warnings = warnings;
+        let (own, server_waited) = (&self.own, self.server.map_or(0.0, |server| server.waited_share));
+        let lateness = self.lateness.p99;
+        let warnings = [
+            (own.cpu_share > 0.85).then(|| {
+                let share = own.cpu_share * 100.0;
+                format!("the load test itself used {share:.0} % of a core: the delays are partly its own; ask for less, or measure CPU per delivery instead")
+            }),
+            (own.waited_share > 0.05).then(|| {
+                let share = own.waited_share * 100.0;
+                format!("the load test waited for a CPU {share:.0} % of the time: the machine is too busy for its delays to mean much")
+            }),
+            (server_waited > 0.1).then(|| {
+                format!("the server's threads waited for a CPU {:.0} % of the time: something else runs there", server_waited * 100.0)
+            }),
+            (lateness > 1_000.0).then(|| {
+                format!("messages were sent {:.1} ms late (p99): the load test could not keep its own schedule", lateness / 1e3)
+            }),
+            self.verdict.findings.errors.contains_key("rate_limited").then(|| {
+                "the gateway refused publishes by `limits.commands_per_second`, and they count as lost: use more --publishers, raise the key, or let --start start a gateway".to_owned()
+            }),
+        ];
+        self.warnings = warnings.into_iter().flatten().collect();
     }
 }

@@ -119,21 +119,14 @@ impl Span {
         }
         let raw = (self.high - self.low) / about as f64;
         let unit = 10_f64.powf(raw.log10().floor());
-        let step = unit
-            * if raw / unit > 5.0 {
-                10.0
-            } else if raw / unit > 2.0 {
-                5.0
-            } else {
-                2.0
-            };
+        let step = unit * [2.0, 5.0].into_iter().find(|step| raw / unit <= *step).unwrap_or(10.0);
         let first = (self.low / step).ceil() as i64;
-        (first..).map(|number| tidy(number as f64 * step)).take_while(|mark| *mark <= self.high).collect()
+        (first..).map(|number| rounded(number as f64 * step)).take_while(|mark| *mark <= self.high).collect()
     }
 }
 
 /// Rounds a product of fractions: 0.6, and not 0.6000000000000001.
-fn tidy(value: f64) -> f64 {
+fn rounded(value: f64) -> f64 {
     (value * 1e9).round() / 1e9
 }
 

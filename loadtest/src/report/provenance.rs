@@ -8,7 +8,6 @@ use time::OffsetDateTime;
 pub struct Provenance {
     /// The date and time in UTC (RFC 3339).
     pub date: String,
-    /// The version of this program.
     pub version: &'static str,
     /// The command line, without the value of `--token`.
     pub command: String,

@@ -5,10 +5,9 @@ use std::fmt::{Display, Formatter, Result};
 use super::Report;
 use super::figures::{self, FIGURES};
 use super::units::{self, time};
-use crate::measure::Quantiles;
+use crate::measure::{Cost, Quantiles};
 use crate::named::Named;
-use crate::plan::Server;
-use crate::plan::Settings;
+use crate::plan::{Server, Settings};
 use crate::wire::Deflate;
 
 impl Display for Report {
@@ -23,7 +22,7 @@ impl Display for Report {
             f,
             "{} · {}{} · {} sessions · {load} · {} bytes · {:.1} s measured after {:.1} s",
             settings.scenario.name(),
-            served(settings),
+            server_name(settings),
             compression(settings),
             units::count(settings.sessions as f64),
             settings.payload_bytes,
@@ -51,7 +50,7 @@ impl Display for Report {
         let known = FIGURES.iter().filter_map(|(key, ..)| Some((*key, *self.figures.get(*key)?)));
         let others = self.figures.iter().filter(|(key, _)| FIGURES.iter().all(|(known, ..)| known != key));
         for (key, value) in known.chain(others.map(|(key, value)| (key.as_str(), *value))) {
-            let (label, value) = figures::written(key, value);
+            let (label, value) = figures::formatted(key, value);
             row(f, &label, &value)?;
         }
         self.checks(f)?;
@@ -59,12 +58,8 @@ impl Display for Report {
             writeln!(f, "warning: {warning}")?;
         }
         let (provenance, machine) = (&self.provenance, &self.machine);
-        writeln!(
-            f,
-            "{}, version {}, {} with {} cores: {}",
-            provenance.date, provenance.version, machine.processor, machine.cores, provenance.command
-        )?;
-        Ok(())
+        write!(f, "{}, version {}, {} with", provenance.date, provenance.version, machine.processor)?;
+        writeln!(f, " {} cores: {}", machine.cores, provenance.command)
     }
 }
 
@@ -105,7 +100,7 @@ impl Report {
 }
 
 /// The name of the server and its dialect.
-pub(super) fn served(settings: &Settings) -> String {
+pub(super) fn server_name(settings: &Settings) -> String {
     if let Some(name) = &settings.server_name {
         return name.clone();
     }
@@ -126,7 +121,7 @@ fn row(f: &mut Formatter<'_>, name: &str, value: &str) -> Result {
     writeln!(f, "  {name:<35} {value}")
 }
 
-fn cost(cost: &crate::measure::Cost) -> String {
+fn cost(cost: &Cost) -> String {
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
         "{}{:.0} % of a core, {:.1} → {:.1} MiB",

@@ -24,11 +24,8 @@ pub struct Head {
     pub whole: bool,
     /// Whether the message is compressed (RSV1, RFC 7692 §6).
     pub deflated: bool,
-    /// The opcode.
     pub opcode: Opcode,
-    /// The size of the head, in bytes.
     pub head_bytes: usize,
-    /// The size of the payload, in bytes.
     pub payload_bytes: usize,
 }
 

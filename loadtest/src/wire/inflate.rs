@@ -11,79 +11,80 @@ use foldhash::fast::FixedState;
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// The largest inflated message, in bytes.
-const PLAIN_BYTES_MAX: usize = 64 << 20;
-/// The number of cached results. A subscriber that lags by more messages does not profit.
-const KEPT_MAX: usize = 1024;
-/// The largest number of kept streams. With more groups of sessions, streams are rebuilt from the texts.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+/// The number of cached messages. A subscriber that lags by more messages does not profit.
+const CACHED_MAX: usize = 1024;
+/// The largest number of streams that wait for their next message. With more groups of sessions, streams are rebuilt from
+/// the texts.
 const STREAMS_MAX: usize = 256;
 /// The farthest that a message can refer back (RFC 1951 §3.2.5).
 const WINDOW_BYTES: usize = 32 << 10;
 /// The most bytes of a stored block (RFC 1951 §3.2.4).
 const STORED_MAX: usize = 0xffff;
 
-/// Identifies all that a session has inflated before a message. Sessions at the same point inflate the same bytes to
+/// Identifies all that a session has inflated before a message. Sessions with the same history inflate the same bytes to
 /// the same text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-struct Point(u64);
+struct HistoryId(u64);
 
-/// The point before any message, and before each message without references. It is the default.
-const EMPTY: Point = Point(0);
+/// The history before any message, and before each message without references. It is the default.
+const NO_HISTORY: HistoryId = HistoryId(0);
 
-/// A cached message.
 #[derive(Debug)]
-struct Kept {
-    at: Point,
+struct CachedMessage {
+    before: HistoryId,
     deflated: Box<[u8]>,
     text: Arc<[u8]>,
-    /// The point of a session that has inflated the message.
-    next: Point,
+    /// The history of a session that has inflated the message.
+    after: HistoryId,
 }
 
 /// The inflater of all sessions.
 ///
-/// A gateway that compresses once for all sends the same bytes to each subscriber with the same past. So results are
-/// cached by point and bytes, and a repeated message costs a look-up.
+/// A gateway that compresses once for all sends the same bytes to each subscriber with the same history. So messages are
+/// cached by history and bytes, and a repeated message costs a look-up.
 #[derive(Debug, Default)]
 pub struct Inflater {
     /// Allocated with the first message without references, so that an empty inflater costs nothing.
-    state: Option<Decompress>,
-    /// Results by the hash of point and bytes. If two messages have the same hash, the later one is kept.
-    kept: HashMap<u64, Kept, FixedState>,
-    /// The keys in order of insertion.
+    single: Option<Decompress>,
+    /// Messages by the hash of history and bytes. If two have the same hash, the later one is kept.
+    cache: HashMap<u64, CachedMessage, FixedState>,
+    /// The keys of the cache in order of insertion.
     order: VecDeque<u64>,
-    /// The number of points that were assigned.
-    points: u64,
-    /// The streams at their points, the newest last. The first session with the next message continues the stream.
-    streams: VecDeque<(Point, Decompress)>,
-    plain: Vec<u8>,
+    /// The number of histories that have an id.
+    histories: u64,
+    /// The streams after their histories, the newest last. The first session with the next message continues the stream.
+    streams: VecDeque<(HistoryId, Decompress)>,
+    text: Vec<u8>,
     sharing: Sharing,
 }
 
 /// Whether sessions with windows receive the same bytes, as the first messages have shown.
 #[derive(Debug, Default)]
 struct Sharing {
+    /// Messages that were cached.
     shared: u32,
-    alone: u32,
+    single: u32,
 }
 
 impl Sharing {
     /// The number of messages that decide.
-    const TRIED: u32 = 1024;
+    const SAMPLE: u32 = 1024;
 
     /// If most messages come to one session only, look-ups cost more than they save.
-    fn pays(&self) -> bool {
-        self.alone < Self::TRIED || self.shared > self.alone
+    fn is_worthwhile(&self) -> bool {
+        self.single < Self::SAMPLE || self.shared > self.single
     }
 }
 
 /// The window of a session: the newest 32 KiB of inflated data (RFC 7692 §7.2.2).
 #[derive(Debug, Default)]
 pub struct Window {
-    at: Point,
-    /// The texts before the point, as far as a message can refer back.
+    history: HistoryId,
+    /// The texts of the history, as far as a message can refer back.
     texts: VecDeque<Arc<[u8]>>,
     text_bytes: usize,
-    /// The session's own stream, if sharing does not pay.
+    /// The session's own stream, if sharing is not worthwhile.
     own: Option<Decompress>,
 }
 
@@ -95,77 +96,77 @@ pub struct BadDeflate;
 impl Inflater {
     /// Inflates a message without references to earlier ones.
     pub fn inflate(&mut self, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
-        let key = self.key(EMPTY, deflated);
-        if self.find(key, EMPTY, deflated).is_none() {
-            let state = self.state.get_or_insert_with(|| Decompress::new(false));
-            state.reset(false);
-            run(state, deflated, &mut self.plain)?;
-            self.keep(key, EMPTY, deflated);
+        let key = self.key(NO_HISTORY, deflated);
+        if !self.is_cached(key, NO_HISTORY, deflated) {
+            let stream = self.single.get_or_insert_with(|| Decompress::new(false));
+            stream.reset(false);
+            inflate_message(stream, deflated, &mut self.text)?;
+            self.cache_text(key, NO_HISTORY, deflated);
         }
-        Ok(&self.kept[&key].text)
+        Ok(&self.cache[&key].text)
     }
 
     /// Inflates a message that may refer to earlier ones in `window`, and adds it there.
     pub fn inflate_in(&mut self, window: &mut Window, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
-        if !self.sharing.pays() {
-            run(window.own_stream()?, deflated, &mut self.plain)?;
-            return Ok(&self.plain);
+        if !self.sharing.is_worthwhile() {
+            inflate_message(window.own_stream()?, deflated, &mut self.text)?;
+            return Ok(&self.text);
         }
-        let key = self.key(window.at, deflated);
-        if self.find(key, window.at, deflated).is_some() {
+        let key = self.key(window.history, deflated);
+        if self.is_cached(key, window.history, deflated) {
             self.sharing.shared = self.sharing.shared.saturating_add(1);
         } else {
             self.inflate_first(window, key, deflated)?;
-            self.sharing.alone = self.sharing.alone.saturating_add(1);
+            self.sharing.single = self.sharing.single.saturating_add(1);
         }
-        let kept = &self.kept[&key];
-        window.pass(kept);
-        Ok(&kept.text)
+        let message = &self.cache[&key];
+        window.add(message);
+        Ok(&message.text)
     }
 
-    /// Inflates a message that is not cached for this point.
+    /// Inflates a message that is not cached for the window's history.
     fn inflate_first(&mut self, window: &Window, key: u64, deflated: &[u8]) -> Result<(), BadDeflate> {
-        let standing = self.streams.iter().rposition(|(at, _)| *at == window.at).and_then(|index| self.streams.remove(index));
-        let mut stream = match standing {
+        let waiting = self.streams.iter().rposition(|(history, _)| *history == window.history);
+        let mut stream = match waiting.and_then(|index| self.streams.remove(index)) {
             Some((_, stream)) => stream,
-            None => window.stream()?,
+            None => window.rebuild_stream()?,
         };
-        run(&mut stream, deflated, &mut self.plain)?;
+        inflate_message(&mut stream, deflated, &mut self.text)?;
         if self.streams.len() == STREAMS_MAX {
             self.streams.pop_front();
         }
-        let next = self.keep(key, window.at, deflated);
-        self.streams.push_back((next, stream));
+        let after = self.cache_text(key, window.history, deflated);
+        self.streams.push_back((after, stream));
         Ok(())
     }
 
-    fn key(&self, at: Point, deflated: &[u8]) -> u64 {
-        self.kept.hasher().hash_one((at, deflated))
+    fn key(&self, history: HistoryId, deflated: &[u8]) -> u64 {
+        self.cache.hasher().hash_one((history, deflated))
     }
 
-    fn find(&self, key: u64, at: Point, deflated: &[u8]) -> Option<&Kept> {
-        self.kept.get(&key).filter(|kept| kept.at == at && *kept.deflated == *deflated)
+    fn is_cached(&self, key: u64, history: HistoryId, deflated: &[u8]) -> bool {
+        self.cache.get(&key).is_some_and(|message| message.before == history && *message.deflated == *deflated)
     }
 
-    /// Caches the inflated text. Returns the point behind the message.
-    fn keep(&mut self, key: u64, at: Point, deflated: &[u8]) -> Point {
-        if self.order.len() == KEPT_MAX
+    /// Caches the inflated text. Returns the history after the message.
+    fn cache_text(&mut self, key: u64, before: HistoryId, deflated: &[u8]) -> HistoryId {
+        if self.order.len() == CACHED_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            self.kept.remove(&oldest);
+            self.cache.remove(&oldest);
         }
-        self.points += 1;
-        let next = Point(self.points);
+        self.histories += 1;
+        let after = HistoryId(self.histories);
         self.order.push_back(key);
-        self.kept.insert(key, Kept { at, deflated: deflated.into(), text: self.plain.as_slice().into(), next });
-        next
+        self.cache.insert(key, CachedMessage { before, deflated: deflated.into(), text: self.text.as_slice().into(), after });
+        after
     }
 }
 
 impl Window {
     /// Adds a message that the session has received.
-    fn pass(&mut self, message: &Kept) {
-        self.at = message.next;
+    fn add(&mut self, message: &CachedMessage) {
+        self.history = message.after;
         self.text_bytes += message.text.len();
         self.texts.push_back(Arc::clone(&message.text));
         while let Some(oldest) = self.texts.front()
@@ -176,52 +177,50 @@ impl Window {
         }
     }
 
-    /// A stream at the session's point. It is fed the texts as stored blocks.
-    fn stream(&self) -> Result<Decompress, BadDeflate> {
+    /// A stream after the session's history. It is fed the texts as stored blocks.
+    fn rebuild_stream(&self) -> Result<Decompress, BadDeflate> {
         let mut stream = Decompress::new(false);
-        let (mut block, mut plain) = (Vec::new(), Vec::new());
+        let mut text = Vec::new();
         for part in self.texts.iter().flat_map(|text| text.chunks(STORED_MAX)) {
             let length = part.len() as u16;
             // BFINAL 0, BTYPE 00, and the length with its complement (RFC 1951 §3.2.4).
-            block.clear();
-            block.push(0);
-            block.extend_from_slice(&length.to_le_bytes());
-            block.extend_from_slice(&(!length).to_le_bytes());
-            block.extend_from_slice(part);
-            plain.clear();
-            feed(&mut stream, &block, &mut plain)?;
+            let block = [&[0], &length.to_le_bytes()[..], &(!length).to_le_bytes(), part].concat();
+            text.clear();
+            feed(&mut stream, &block, &mut text)?;
         }
         Ok(stream)
     }
 
     /// The session's own stream; makes it at the first call.
     fn own_stream(&mut self) -> Result<&mut Decompress, BadDeflate> {
-        if self.own.is_none() {
-            self.own = Some(self.stream()?);
-            self.texts = VecDeque::new();
-        }
-        self.own.as_mut().ok_or(BadDeflate)
+        let own = match self.own.take() {
+            Some(own) => own,
+            None => self.rebuild_stream()?,
+        };
+        self.texts = VecDeque::new();
+        Ok(self.own.insert(own))
     }
 }
 
-fn run(state: &mut Decompress, deflated: &[u8], plain: &mut Vec<u8>) -> Result<(), BadDeflate> {
-    plain.clear();
-    feed(state, deflated, plain)?;
-    feed(state, &TAIL, plain)
+/// Inflates one message in place of `text`.
+fn inflate_message(stream: &mut Decompress, deflated: &[u8], text: &mut Vec<u8>) -> Result<(), BadDeflate> {
+    text.clear();
+    feed(stream, deflated, text)?;
+    feed(stream, &TAIL, text)
 }
 
-/// Inflates `piece`, and appends the result to `plain`.
-fn feed(state: &mut Decompress, piece: &[u8], plain: &mut Vec<u8>) -> Result<(), BadDeflate> {
+/// Inflates `bytes`, and appends the result to `text`.
+fn feed(stream: &mut Decompress, bytes: &[u8], text: &mut Vec<u8>) -> Result<(), BadDeflate> {
     let mut consumed = 0;
     loop {
-        plain.reserve(piece.len() * 4 + 1024);
-        let before = state.total_in();
-        let status = state.decompress_vec(&piece[consumed..], plain, FlushDecompress::Sync).map_err(|_| BadDeflate)?;
-        consumed += (state.total_in() - before) as usize;
-        if status == Status::StreamEnd || (consumed == piece.len() && plain.len() < plain.capacity()) {
+        text.reserve(bytes.len() * 4 + 1024);
+        let before = stream.total_in();
+        let status = stream.decompress_vec(&bytes[consumed..], text, FlushDecompress::Sync).map_err(|_| BadDeflate)?;
+        consumed += (stream.total_in() - before) as usize;
+        if status == Status::StreamEnd || (consumed == bytes.len() && text.len() < text.capacity()) {
             return Ok(());
         }
-        if plain.len() > PLAIN_BYTES_MAX {
+        if text.len() > TEXT_BYTES_MAX {
             return Err(BadDeflate);
         }
     }
@@ -234,11 +233,11 @@ mod tests {
     use super::*;
 
     fn deflate(plain: &[u8]) -> Vec<u8> {
-        referring()(plain)
+        compressor()(plain)
     }
 
     #[test]
-    fn each_message_stands_alone() {
+    fn messages_without_references_are_independent() {
         let mut inflater = Inflater::default();
         for plain in [&b"first first first"[..], b"second", &[b'x'; 100_000], b"first first first"] {
             let deflated = deflate(plain);
@@ -248,7 +247,7 @@ mod tests {
     }
 
     /// A compressor whose messages refer to earlier ones.
-    fn referring() -> impl FnMut(&[u8]) -> Vec<u8> {
+    fn compressor() -> impl FnMut(&[u8]) -> Vec<u8> {
         let mut compress = Compress::new(Compression::fast(), false);
         move |plain: &[u8]| {
             let mut out = Vec::with_capacity(plain.len() + 64);
@@ -261,7 +260,7 @@ mod tests {
     /// RFC 7692 §7.2.3.2: with a kept window, a repeated message is a reference, which is invalid in another window.
     #[test]
     fn a_message_may_refer_to_an_earlier_one_of_its_window() {
-        let mut next = referring();
+        let mut next = compressor();
         let (first, again) = (next(b"first, not like others"), next(b"first, not like others"));
         assert!(again.len() < first.len());
         let (mut inflater, mut window) = (Inflater::default(), Window::default());
@@ -270,24 +269,24 @@ mod tests {
         assert!(inflater.inflate_in(&mut Window::default(), &again).is_err());
     }
 
-    /// Sessions with the same past share results. A session that differs or lags has its own window.
+    /// Sessions with the same history share results. A session that differs or lags has its own window.
     #[test]
-    fn sessions_with_the_same_past_share_its_texts() {
+    fn sessions_with_the_same_history_share_texts() {
         let text = |n: usize| format!("{{\"n\":{n},\"of\":\"all that are together\",\"pad\":\"{}\"}}", "x".repeat(n % 300));
-        let (mut inflater, mut all, mut own) = (Inflater::default(), referring(), referring());
-        let (mut together, mut parted, mut late): ([Window; 4], _, _) = Default::default();
+        let (mut inflater, mut all, mut own) = (Inflater::default(), compressor(), compressor());
+        let (mut together, mut separate, mut late): ([Window; 4], _, _) = Default::default();
         let mut missed = Vec::new();
-        for n in 0..3 * KEPT_MAX / 2 {
+        for n in 0..3 * CACHED_MAX / 2 {
             let (plain, apart) = (text(n), text(n + 7));
             let deflated = all(plain.as_bytes());
             for window in &mut together {
                 assert_eq!(inflater.inflate_in(window, &deflated).unwrap(), plain.as_bytes());
             }
             let (deflated_apart, expected) = if n < 500 { (own(plain.as_bytes()), &plain) } else { (own(apart.as_bytes()), &apart) };
-            assert_eq!(inflater.inflate_in(&mut parted, &deflated_apart).unwrap(), expected.as_bytes(), "{n}");
+            assert_eq!(inflater.inflate_in(&mut separate, &deflated_apart).unwrap(), expected.as_bytes(), "{n}");
             missed.push((deflated, plain));
         }
-        assert_eq!(inflater.sharing.shared, 3 * (3 * KEPT_MAX as u32 / 2) + 500, "what the first inflated was not inflated again");
+        assert_eq!(inflater.sharing.shared, 3 * (3 * CACHED_MAX as u32 / 2) + 500, "what the first inflated was not inflated again");
         for (deflated, plain) in missed {
             assert_eq!(inflater.inflate_in(&mut late, &deflated).unwrap(), plain.as_bytes());
         }
@@ -296,17 +295,17 @@ mod tests {
     /// If no two sessions receive the same messages, look-ups end, and sessions that shared results continue with their
     /// own streams.
     #[test]
-    fn sharing_ends_where_it_does_not_pay() {
-        let (mut inflater, mut common) = (Inflater::default(), referring());
+    fn sharing_ends_if_it_is_not_worthwhile() {
+        let (mut inflater, mut common) = (Inflater::default(), compressor());
         let (mut first, mut second) = (Window::default(), Window::default());
         let deflated = common(b"the same for both");
         inflater.inflate_in(&mut first, &deflated).unwrap();
         inflater.inflate_in(&mut second, &deflated).unwrap();
-        let (mut single, mut alone) = (referring(), Window::default());
-        for n in 0..=Sharing::TRIED {
+        let (mut single, mut alone) = (compressor(), Window::default());
+        for n in 0..=Sharing::SAMPLE {
             inflater.inflate_in(&mut alone, &single(format!("only here: {n}").as_bytes())).unwrap();
         }
-        assert!(!inflater.sharing.pays());
+        assert!(!inflater.sharing.is_worthwhile());
         let deflated = common(b"the same for both, again");
         for window in [&mut first, &mut second] {
             assert_eq!(inflater.inflate_in(window, &deflated).unwrap(), b"the same for both, again");
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_bytes_are_refused() {
         assert!(Inflater::default().inflate(&[0xff; 20]).is_err());
     }
 }

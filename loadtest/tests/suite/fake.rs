@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use belfry_loadtest::wire::Opcode;
-use belfry_loadtest::wire::frame::push_unmasked;
-use belfry_loadtest::wire::http::upgrade;
+use belfry_loadtest::{ACCEPT, Opcode, push_unmasked};
 use serde_json::{Value, json};
 
 /// The protocol of a fake.
@@ -70,7 +68,7 @@ impl Hub {
         if let (Speaks::Nchan, Some(topics)) = (self.speaks, path(&head).strip_prefix("/sub/")) {
             topics.split(',').for_each(|topic| self.subscribe(topic, &socket));
         }
-        let accept = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n\r\n", upgrade::ACCEPT);
+        let accept = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n\r\n", ACCEPT);
         socket.write_all(accept.as_bytes()).ok()?;
         loop {
             let text = read_text(&mut socket)?;

@@ -5,9 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use belfry_loadtest::wire::Opcode;
-use belfry_loadtest::wire::frame::push_unmasked;
-use belfry_loadtest::wire::http::upgrade;
+use belfry_loadtest::{ACCEPT, Opcode, push_unmasked};
 use flate2::{Compress, Compression, FlushCompress};
 
 /// The number of the faulty message; early enough for the shortest run.
@@ -67,7 +65,7 @@ fn accept(listener: &TcpListener, lie: Lie, place: impl FnOnce(TcpStream) -> Tcp
     }
     let mut socket = place(socket);
     let deflate = if lie.compresses() { "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n" } else { "" };
-    let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n{deflate}\r\n", upgrade::ACCEPT);
+    let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n{deflate}\r\n", ACCEPT);
     let _ = socket.write_all(answer.as_bytes());
     socket
 }

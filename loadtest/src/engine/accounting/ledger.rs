@@ -13,7 +13,6 @@ use crate::wire::{Inflater, SubscribedTopic};
 
 /// Counts over all sessions since the run began.
 #[derive(Debug, Clone, Default, PartialEq)]
-#[allow(missing_docs, reason = "the names say it")]
 pub struct Counts {
     pub published: u64,
     pub deliveries: u64,
@@ -24,7 +23,6 @@ pub struct Counts {
     pub text_bytes: u64,
     /// Messages that a later one overtook, including those that arrived afterwards.
     pub holes: u64,
-    /// What the checks found so far.
     pub findings: Findings,
 }
 

@@ -3,9 +3,7 @@
 /// Counts of publishes by result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PublishCounts {
-    /// Acknowledged publishes.
     pub acknowledged: u64,
-    /// Refused publishes.
     pub refused: u64,
     /// Publishes whose connection broke, or that wait for their answer.
     pub unanswered: u64,

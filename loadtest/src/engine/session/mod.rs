@@ -45,7 +45,6 @@ pub struct Session {
     pub batch: Vec<u8>,
     /// The acknowledgements, if the server sends one for each subscription.
     pub pending_subscribes: PendingSubscribes,
-    /// Its interest in the poll.
     pub interest: Interest,
     pub compression: Compression,
     /// Whether deliveries are owed to it. False while it stalls or is disconnected.
@@ -55,7 +54,6 @@ pub struct Session {
     pub failover: Failover,
     /// Whether it was subscribed before and resumes.
     pub resumes: bool,
-    /// What the server said about the end of the connection.
     pub ending: Ending,
     /// The beginning of an incomplete frame or chunk.
     pub incomplete: Vec<u8>,

@@ -18,8 +18,7 @@ impl Transport {
     /// A connection over `socket`, which is connecting; with TLS if `tls` is given.
     pub fn new(socket: TcpStream, tls: Option<&Tls>) -> Result<Self, rustls::Error> {
         let Some(tls) = tls else { return Ok(Self::Plain(socket)) };
-        let connection = ClientConnection::new(tls.config.clone(), tls.name.clone())?;
-        Ok(Self::Tls(Box::new(StreamOwned::new(connection, socket))))
+        Ok(Self::Tls(Box::new(StreamOwned::new(tls.connection()?, socket))))
     }
 
     pub fn tcp(&self) -> &TcpStream {

@@ -12,9 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::clock::nanoseconds;
-use crate::engine::{Engine, Load, Pace, StreamOrder, Target, raise_file_limit};
+use crate::engine::{Counts, Engine, Load, Pace, StreamOrder, Target, raise_file_limit};
 use crate::launch::StartedServer;
-use crate::measure::{Machine, Quantiles};
+use crate::measure::{Machine, Quantiles, Slice};
 use crate::plan::{Server, Settings};
 use crate::report::{ProgressLine, Provenance, Report};
 use crate::stamp::Stamper;
@@ -56,9 +56,9 @@ impl Bench {
         let targets = targets(&settings, started.as_ref())?;
         let number = run_number();
         let stamper = Stamper::new(number, settings.payload_bytes);
-        let mut engine = Engine::new(targets.clone(), stamper, settings.clustered).context("can't make an epoll")?;
         let mut progress = ProgressLine::new(&settings, std::io::stderr().is_terminal());
-        engine.watch(Box::new(move |slice, counts| progress.show(slice, counts)));
+        let watch = Box::new(move |slice: &Slice, counts: &Counts| progress.show(slice, counts));
+        let engine = Engine::new(targets.clone(), stamper, settings.clustered, watch).context("can't make an epoll")?;
         Ok(Self {
             server_pids: started.as_ref().map_or_else(|| settings.server_pids.clone(), |started| vec![started.pid()]),
             machine: Machine::here(),
@@ -85,7 +85,6 @@ impl Bench {
         self.metrics.as_ref()?.closed_sessions()
     }
 
-    /// Adds a figure of the scenario.
     pub fn add_figure(&mut self, name: &str, value: f64) {
         self.figures.insert(name.to_owned(), value);
     }
@@ -230,7 +229,6 @@ impl Bench {
         })
     }
 
-    /// Runs the engine for the settings' duration.
     pub fn run(&mut self) -> anyhow::Result<()> {
         self.engine.run_for(self.settings.duration())
     }

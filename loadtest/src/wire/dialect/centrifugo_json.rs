@@ -1,6 +1,5 @@
 //! Centrifugo's protocol in JSON: a frame has commands or replies, one object on each line.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -14,16 +13,12 @@ pub const CONNECT: &str = "{\"id\":1,\"connect\":{}}";
 /// The commands that subscribe to `topics`, with ids from `first_id` on. Each is acknowledged by its own reply. A topic
 /// resumes from its position in `since`, which has either all topics or none.
 pub fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: u64) -> String {
-    let mut text = String::new();
-    for (id, (at, topic)) in (first_id..).zip(topics.iter().enumerate()) {
-        let before = if at == 0 { "" } else { "\n" };
-        let _ = write!(text, "{before}{{\"id\":{id},\"subscribe\":{{\"channel\":\"{topic}\"");
-        if let Some((_, epoch, offset)) = since.get(at).filter(|(_, epoch, _)| !epoch.is_empty()) {
-            let _ = write!(text, ",\"recover\":true,\"epoch\":\"{epoch}\",\"offset\":{offset}");
-        }
-        text.push_str("}}");
-    }
-    text
+    let commands = (first_id..).zip(topics.iter().enumerate()).map(|(id, (index, topic))| {
+        let position = since.get(index).filter(|(_, epoch, _)| !epoch.is_empty());
+        let recover = position.map(|(_, epoch, offset)| format!(",\"recover\":true,\"epoch\":\"{epoch}\",\"offset\":{offset}"));
+        format!("{{\"id\":{id},\"subscribe\":{{\"channel\":\"{topic}\"{}}}}}", recover.unwrap_or_default())
+    });
+    commands.collect::<Vec<_>>().join("\n")
 }
 
 pub fn unsubscribe(topics: &[&str]) -> String {
@@ -53,24 +48,24 @@ pub fn reply(line: &[u8]) -> Reply {
     if line == b"{}" {
         return Reply::Ping(b"{}");
     }
-    let Ok(said) = serde_json::from_slice::<Value>(line) else { return Reply::Other };
+    let Ok(object) = serde_json::from_slice::<Value>(line) else { return Reply::Other };
     let failure = |of: &Value, key: &str| Reply::Error {
         id: None,
         code: format!("centrifugo {}", of["code"]),
         message: of[key].as_str().unwrap_or("").to_owned(),
     };
-    if let Some(error) = said.get("error") {
+    if let Some(error) = object.get("error") {
         failure(error, "message")
-    } else if let Some(end) = said.get("disconnect") {
+    } else if let Some(end) = object.get("disconnect") {
         failure(end, "reason")
-    } else if said.get("connect").is_some() {
+    } else if object.get("connect").is_some() {
         Reply::Acknowledged
-    } else if let Some(begun) = said.get("subscribe") {
-        let is = |key: &str| begun[key].as_bool().unwrap_or(false);
-        let epoch = begun["epoch"].as_str().filter(|epoch| !epoch.is_empty());
+    } else if let Some(subscribed) = object.get("subscribe") {
+        let is = |key: &str| subscribed[key].as_bool().unwrap_or(false);
+        let epoch = subscribed["epoch"].as_str().filter(|epoch| !epoch.is_empty());
         Reply::TopicSubscribed {
-            id: said["id"].as_u64().unwrap_or(0),
-            position: epoch.map(|epoch| (epoch.to_owned(), begun["offset"].as_u64().unwrap_or(0))),
+            id: object["id"].as_u64().unwrap_or(0),
+            position: epoch.map(|epoch| (epoch.to_owned(), subscribed["offset"].as_u64().unwrap_or(0))),
             recovered: is("was_recovering").then(|| is("recovered")),
         }
     } else {
@@ -119,20 +114,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_push_is_compared_and_tells_its_offset() {
+    fn a_push_is_compared_and_has_its_offset() {
         let payload = r#"{"m":1}"#;
         let push = |tail: &str| format!(r#"{{"push":{{"channel":"a.b","pub":{{"data":{payload}{tail}}}}}}}"#);
         let plain = push("");
         let start = plain.find(payload).unwrap();
         let at = |frame: &str| frame.find(payload).unwrap()..frame.find(payload).unwrap() + payload.len();
-        for (tail, told) in [("", None), (r#","offset":18"#, Some(18)), (r#","info":{"user":"","client":"x"},"offset":7"#, Some(7))] {
+        for (tail, expected) in [("", None), (r#","offset":18"#, Some(18)), (r#","info":{"user":"","client":"x"},"offset":7"#, Some(7))] {
             for frame in [push(tail), format!("{{\"id\":3,\"publish\":{{}}}}\n{}\n{{}}", push(tail))] {
                 assert!(is_intact(frame.as_bytes(), at(&frame), "a.b"), "{frame}");
-                assert_eq!(offset(frame.as_bytes(), at(&frame)), told, "{frame}");
+                assert_eq!(offset(frame.as_bytes(), at(&frame)), expected, "{frame}");
             }
             let frame = push(tail);
-            assert!(!is_intact(frame.as_bytes(), at(&frame), "a.c"), "another topic's");
-            assert!(!is_intact(&frame.as_bytes()[..frame.len() - 1], at(&frame), "a.b"), "torn");
+            assert!(!is_intact(frame.as_bytes(), at(&frame), "a.c"), "a push of another topic");
+            assert!(!is_intact(&frame.as_bytes()[..frame.len() - 1], at(&frame), "a.b"), "cut short");
             for place in (0..start).chain(start + payload.len()..frame.len()) {
                 let mut altered = frame.clone().into_bytes();
                 altered[place] = 1;
@@ -162,15 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn each_line_of_a_frame_says_something_but_messages() {
+    fn each_line_that_is_no_message_is_a_reply() {
         let frame = b"{\"id\":1,\"connect\":{\"client\":\"x\"}}\n{\"push\":{\"channel\":\"a\",\"pub\":{\"data\":1}}}\n{}\n{\"id\":3,\"publish\":{}}\n";
-        let all: Vec<Reply> = super::replies(frame).map(super::reply).collect();
+        let all: Vec<Reply> = replies(frame).map(reply).collect();
         assert_eq!(all, [Reply::Acknowledged, Reply::Ping(b"{}"), Reply::Other]);
         let joined = |position, recovered| Reply::TopicSubscribed { id: 2, position, recovered };
-        assert_eq!(super::reply(b"{\"id\":2,\"subscribe\":{}}"), joined(None, None));
-        let begun = br#"{"id":2,"subscribe":{"recoverable":true,"epoch":"k3f9x2","recovered":true,"offset":7,"was_recovering":true}}"#;
-        assert_eq!(super::reply(begun), joined(Some(("k3f9x2".to_owned(), 7)), Some(true)));
-        let error = super::reply(b"{\"id\":2,\"error\":{\"code\":103,\"message\":\"permission denied\"}}");
+        assert_eq!(reply(b"{\"id\":2,\"subscribe\":{}}"), joined(None, None));
+        let subscribed = br#"{"id":2,"subscribe":{"recoverable":true,"epoch":"k3f9x2","recovered":true,"offset":7,"was_recovering":true}}"#;
+        assert_eq!(reply(subscribed), joined(Some(("k3f9x2".to_owned(), 7)), Some(true)));
+        let error = reply(b"{\"id\":2,\"error\":{\"code\":103,\"message\":\"permission denied\"}}");
         assert_eq!(error, Reply::Error { id: None, code: "centrifugo 103".to_owned(), message: "permission denied".to_owned() });
     }
 }

@@ -42,7 +42,7 @@ pub fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
 
 /// The messages of a frame that are not pushes.
 pub fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
-    delimited(frame).filter(|message| of_kind(message, PUSH).is_none())
+    delimited(frame).filter(|message| bytes_of(message, PUSH).is_none())
 }
 
 /// Reads one of [`replies`].
@@ -50,19 +50,20 @@ pub fn reply(message: &[u8]) -> Reply {
     if message.is_empty() {
         return Reply::Ping(EMPTY);
     }
-    if let Some(error) = of_kind(message, 2) {
-        let code = Fields(error).find_map(|(number, value)| (number == 1).then_some(value.number()));
-        let words = of_kind(error, 2).map(|words| String::from_utf8_lossy(words).into_owned());
-        return Reply::Error { id: None, code: format!("centrifugo {}", code.unwrap_or(0)), message: words.unwrap_or_default() };
+    if let Some(error) = bytes_of(message, 2) {
+        let (code, message) = (number_of(error, 1).unwrap_or(0), bytes_of(error, 2).unwrap_or_default());
+        let message = String::from_utf8_lossy(message).into_owned();
+        return Reply::Error { id: None, code: format!("centrifugo {code}"), message };
     }
-    match (of_kind(message, 5), of_kind(message, 6)) {
+    match (bytes_of(message, 5), bytes_of(message, 6)) {
         (Some(_), _) => Reply::Acknowledged,
-        (None, Some(begun)) => {
-            let epoch = of_kind(begun, 6).filter(|epoch| !epoch.is_empty());
+        (None, Some(subscribed)) => {
+            let epoch = bytes_of(subscribed, 6).filter(|epoch| !epoch.is_empty());
+            let is_set = |field| number_of(subscribed, field).unwrap_or(0) != 0;
             Reply::TopicSubscribed {
-                id: number_of(message, 1),
-                position: epoch.map(|epoch| (String::from_utf8_lossy(epoch).into_owned(), number_of(begun, 9))),
-                recovered: (number_of(begun, 12) != 0).then(|| number_of(begun, 8) != 0),
+                id: number_of(message, 1).unwrap_or(0),
+                position: epoch.map(|epoch| (String::from_utf8_lossy(epoch).into_owned(), number_of(subscribed, 9).unwrap_or(0))),
+                recovered: is_set(12).then(|| is_set(8)),
             }
         }
         (None, None) => Reply::Other,
@@ -71,23 +72,25 @@ pub fn reply(message: &[u8]) -> Reply {
 
 /// Whether the push around the payload at `payload` belongs to `topic`, and its lengths are consistent.
 pub fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
-    let Some(bytes) = frame.get(payload) else { return false };
-    let Some(message) = delimited(frame).find(|message| encloses(message, bytes)) else { return false };
-    let Some(push) = only(message, PUSH) else { return false };
-    let channel = of_kind(push, 2) == Some(topic.as_bytes());
-    let Some(publication) = of_kind(push, 4) else { return false };
-    let known = |number| (4..=9).contains(&number);
-    let whole = is_whole(push) && is_whole(publication) && Fields(publication).all(|(number, _)| known(number));
-    let data = of_kind(publication, 4).is_some_and(|data| data.as_ptr() == bytes.as_ptr() && data.len() == bytes.len());
-    channel && whole && data && Fields(push).count() == 2
+    intact_push(frame, payload, topic).is_some()
+}
+
+fn intact_push(frame: &[u8], payload: Range<usize>, topic: &str) -> Option<()> {
+    let payload = frame.get(payload)?;
+    let message = delimited(frame).find(|message| encloses(message, payload))?;
+    let push = bytes_of(message, PUSH)?;
+    let publication = bytes_of(push, 4)?;
+    let are_whole = has_fields(message, 1) && has_fields(push, 2) && is_well_formed(publication);
+    let are_known = Fields(publication).all(|(number, _)| (4..=9).contains(&number));
+    let is_payload = bytes_of(publication, 4)?.as_ptr_range() == payload.as_ptr_range();
+    (are_whole && are_known && is_payload && bytes_of(push, 2)? == topic.as_bytes()).then_some(())
 }
 
 /// The offset of the push around the payload at `payload`, if its topic has positions.
 pub fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
     let bytes = frame.get(payload)?;
     let message = delimited(frame).find(|message| encloses(message, bytes))?;
-    let publication = of_kind(of_kind(message, PUSH)?, 4)?;
-    Fields(publication).find_map(|(number, value)| (number == 6).then_some(value.number()))
+    number_of(bytes_of(bytes_of(message, PUSH)?, 4)?, 6)
 }
 
 /// The field number of a push in a reply.
@@ -98,15 +101,6 @@ const PUSH: u32 = 4;
 enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-}
-
-impl Value<'_> {
-    fn number(self) -> u64 {
-        match self {
-            Self::Number(number) => number,
-            Self::Bytes(_) => 0,
-        }
-    }
 }
 
 /// The fields of a message; ends at a malformed field.
@@ -120,7 +114,7 @@ impl<'a> Iterator for Fields<'a> {
         let number = u32::try_from(key >> 3).ok()?;
         let (value, rest) = match key & 7 {
             0 => varint(rest).map(|(value, rest)| (Value::Number(value), rest))?,
-            2 => behind_length(rest).map(|(value, rest)| (Value::Bytes(value), rest))?,
+            2 => after_length(rest).map(|(value, rest)| (Value::Bytes(value), rest))?,
             _ => return None,
         };
         self.0 = rest;
@@ -129,29 +123,30 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// The bytes of the field `wanted` of a message.
-fn of_kind(message: &[u8], wanted: u32) -> Option<&[u8]> {
+fn bytes_of(message: &[u8], wanted: u32) -> Option<&[u8]> {
     Fields(message).find_map(|(number, value)| match value {
         Value::Bytes(bytes) if number == wanted => Some(bytes),
         _ => None,
     })
 }
 
-/// The number in the field `wanted` of a message; 0 if it is not set.
-fn number_of(message: &[u8], wanted: u32) -> u64 {
-    Fields(message).find_map(|(number, value)| (number == wanted).then_some(value.number())).unwrap_or(0)
+/// The number in the field `wanted` of a message.
+fn number_of(message: &[u8], wanted: u32) -> Option<u64> {
+    Fields(message).find_map(|(number, value)| match value {
+        Value::Number(value) if number == wanted => Some(value),
+        _ => None,
+    })
 }
 
-/// The bytes of the field `wanted` of a message with exactly this field.
-fn only(message: &[u8], wanted: u32) -> Option<&[u8]> {
-    let bytes = of_kind(message, wanted)?;
-    (is_whole(message) && Fields(message).count() == 1).then_some(bytes)
-}
-
-/// Whether `message` is well-formed.
-fn is_whole(message: &[u8]) -> bool {
+fn is_well_formed(message: &[u8]) -> bool {
     let mut fields = Fields(message);
     fields.by_ref().for_each(drop);
     fields.0.is_empty()
+}
+
+/// Whether `message` is well-formed and has `count` fields.
+fn has_fields(message: &[u8], count: usize) -> bool {
+    is_well_formed(message) && Fields(message).count() == count
 }
 
 fn encloses(message: &[u8], part: &[u8]) -> bool {
@@ -162,13 +157,13 @@ fn encloses(message: &[u8], part: &[u8]) -> bool {
 /// The messages of a frame; ends at a malformed one.
 fn delimited(mut frame: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let (message, rest) = behind_length(frame)?;
+        let (message, rest) = after_length(frame)?;
         frame = rest;
         Some(message)
     })
 }
 
-fn behind_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+fn after_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = varint(bytes)?;
     rest.split_at_checked(usize::try_from(length).ok()?)
 }
@@ -216,7 +211,7 @@ fn push_varint(out: &mut Vec<u8>, mut value: u64) {
 mod tests {
     use super::*;
 
-    fn behind(message: Vec<u8>) -> Vec<u8> {
+    fn with_length(message: Vec<u8>) -> Vec<u8> {
         let mut out = Vec::new();
         push_varint(&mut out, message.len() as u64);
         [out, message].concat()
@@ -224,7 +219,7 @@ mod tests {
 
     fn push(topic: &str, payload: &[u8], offset: u8) -> Vec<u8> {
         let publication = [field(4, payload), vec![6 << 3, offset]].concat();
-        behind(field(PUSH, &[field(2, topic.as_bytes()), field(4, &publication)].concat()))
+        with_length(field(PUSH, &[field(2, topic.as_bytes()), field(4, &publication)].concat()))
     }
 
     /// The bytes that the SDKs send (`codec-commands.json` of Centrifugo's vectors).
@@ -241,12 +236,12 @@ mod tests {
     #[test]
     fn each_reply_of_a_frame_is_read() {
         let frame = [
-            behind([&[1 << 3, 1][..], &field(5, &field(1, b"client"))].concat()),
+            with_length([&[1 << 3, 1][..], &field(5, &field(1, b"client"))].concat()),
             push("a", b"{}", 1),
             EMPTY.to_vec(),
-            behind([&[1 << 3, 3][..], &field(8, &[])].concat()),
-            behind([number(1, 2), field(6, &[field(6, b"k3f9x2"), number(8, 1), number(9, 7), number(12, 1)].concat())].concat()),
-            behind([&[1 << 3, 2][..], &field(2, &[&[1 << 3, 103][..], &field(2, b"no")].concat())].concat()),
+            with_length([&[1 << 3, 3][..], &field(8, &[])].concat()),
+            with_length([number(1, 2), field(6, &[field(6, b"k3f9x2"), number(8, 1), number(9, 7), number(12, 1)].concat())].concat()),
+            with_length([&[1 << 3, 2][..], &field(2, &[&[1 << 3, 103][..], &field(2, b"no")].concat())].concat()),
         ]
         .concat();
         let all: Vec<Reply> = replies(&frame).map(reply).collect();
@@ -256,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_is_compared_and_tells_its_offset() {
+    fn a_push_is_compared_and_has_its_offset() {
         let payload = br#"{"m":"x"}"#;
         for before in [Vec::new(), EMPTY.to_vec(), push("other", b"{}", 3)] {
             let frame = [before, push("a.b", payload, 18)].concat();
@@ -264,7 +259,7 @@ mod tests {
             let at = start..start + payload.len();
             assert!(is_intact(&frame, at.clone(), "a.b") && !is_intact(&frame, at.clone(), "a.c"));
             assert_eq!(offset(&frame, at.clone()), Some(18));
-            assert!(!is_intact(&frame[..frame.len() - 1], at, "a.b"), "torn");
+            assert!(!is_intact(&frame[..frame.len() - 1], at, "a.b"), "cut short");
         }
         let frame = push("a.b", payload, 18);
         let start = memchr::memmem::find(&frame, payload).unwrap();

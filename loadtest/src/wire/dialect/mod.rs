@@ -79,7 +79,6 @@ impl Dialect {
         matches!(self, Self::Sse | Self::Stream)
     }
 
-    /// Whether it is Centrifugo's protocol.
     pub fn is_centrifugo(self) -> bool {
         matches!(self, Self::CentrifugoJson | Self::CentrifugoProtobuf)
     }
@@ -128,17 +127,11 @@ impl Dialect {
         self == Self::Nats || self.is_centrifugo()
     }
 
-    /// Whether replies may share a frame with messages.
-    pub fn mixes_replies_with_messages(self) -> bool {
-        self.is_centrifugo()
-    }
-
     /// Whether the server sends other events, which are ignored.
     pub fn sends_other_events(self) -> bool {
         matches!(self, Self::Json | Self::Nats) || self.is_stream() || self.is_centrifugo()
     }
 
-    /// The opcode of its frames.
     pub fn opcode(self) -> Opcode {
         if matches!(self, Self::Nats | Self::CentrifugoProtobuf) { Opcode::Binary } else { Opcode::Text }
     }

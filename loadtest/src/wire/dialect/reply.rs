@@ -19,24 +19,18 @@ pub enum Reply {
     /// A drain begins.
     Draining,
     /// A publish was acknowledged.
-    Published {
-        /// The `id` of the command.
-        id: u64,
-    },
+    Published { id: u64 },
     /// An error, with its code.
     Error {
         /// The `id` of the command, if it had one.
         id: Option<u64>,
-        /// The code.
         code: String,
-        /// The message.
         message: String,
     },
     /// The server acknowledged the session itself.
     Acknowledged,
     /// The server acknowledged one subscription.
     TopicSubscribed {
-        /// The `id` of the command.
         id: u64,
         /// The epoch and offset after which messages follow, if the topic has positions.
         position: Option<(String, u64)>,
@@ -54,12 +48,9 @@ pub enum Reply {
 /// One topic of a `subscribed`. Patterns have neither epoch nor offset.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SubscribedTopic {
-    /// Its name.
     pub topic: String,
-    /// Its epoch.
     #[serde(default)]
     pub epoch: String,
-    /// Its newest offset.
     #[serde(default)]
     pub offset: u64,
     /// Whether `since` was recovered, if there was one.

@@ -39,6 +39,15 @@ impl<'a> Head<'a> {
     }
 }
 
+/// The head of the answer at the start of `bytes`, and its body, whose size is `Content-Length`; `None` while it is
+/// incomplete.
+pub fn response(bytes: &[u8]) -> Result<Option<(Head<'_>, &[u8])>, NoHttp> {
+    let Some(head) = Head::read(bytes)? else { return Ok(None) };
+    let length: usize = head.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    let body = bytes.get(head.bytes..head.bytes.saturating_add(length));
+    Ok(body.map(|body| (head, body)))
+}
+
 /// The first line of a body, at most 200 characters.
 pub fn first_line(body: &[u8]) -> String {
     String::from_utf8_lossy(body).lines().next().unwrap_or("").chars().take(200).collect()

@@ -1,5 +1,6 @@
 //! HTTP from the client's side: the upgrade, streams, publishing, and TLS.
 
+pub mod get;
 mod head;
 pub mod publish;
 pub mod stream;

@@ -3,15 +3,13 @@
 
 use serde::Deserialize;
 
-use super::head::{Head, NoHttp, first_line};
+use super::head::{NoHttp, first_line, response};
 use crate::wire::dialect::Dialect;
 
 /// One answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The answer is incomplete.
     Partial,
-    /// The answer is complete.
     Whole {
         /// Its size in bytes, head and body.
         bytes: usize,
@@ -49,14 +47,11 @@ fn request(out: &mut Vec<u8>, path: &str, body: &[u8], token: Option<&str>) {
 
 /// Reads the answer at the start of `bytes`.
 pub fn answer(bytes: &[u8]) -> Answer {
-    let head = match Head::read(bytes) {
-        Ok(Some(head)) => head,
-        Ok(None) => return Answer::Partial,
-        Err(NoHttp) => return Answer::Whole { bytes: bytes.len(), refused: Some(("http".to_owned(), first_line(bytes))) },
-    };
-    let length: usize = head.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
-    let Some(body) = bytes.get(head.bytes..head.bytes.saturating_add(length)) else { return Answer::Partial };
-    Answer::Whole { bytes: head.bytes + length, refused: refused(head.status, body) }
+    match response(bytes) {
+        Ok(Some((head, body))) => Answer::Whole { bytes: head.bytes + body.len(), refused: refused(head.status, body) },
+        Ok(None) => Answer::Partial,
+        Err(NoHttp) => Answer::Whole { bytes: bytes.len(), refused: Some(("http".to_owned(), first_line(bytes))) },
+    }
 }
 
 /// The relevant fields of the answer to a batch (PROTOCOL section 5).

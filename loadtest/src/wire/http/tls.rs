@@ -6,15 +6,21 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 /// The TLS of sessions.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// Its settings.
     pub config: Arc<ClientConfig>,
     /// The name that the certificate must bear.
     pub name: ServerName<'static>,
+}
+
+impl Tls {
+    /// A connection that has not begun its handshake.
+    pub fn connection(&self) -> Result<ClientConnection, rustls::Error> {
+        ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+    }
 }
 
 const NOT_SET_UP: &str = "TLS can't be set up";

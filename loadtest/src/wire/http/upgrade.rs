@@ -46,11 +46,9 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The server's answer to the upgrade.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The answer is incomplete.
     Partial,
     /// Frames follow the head.
     Accepted {
-        /// The answer's size in bytes.
         head_bytes: usize,
         /// The agreement on compression. It is `History` if the server keeps its window between messages (context
         /// take-over, RFC 7692 §7.1.1).
