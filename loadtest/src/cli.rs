@@ -171,7 +171,7 @@ fn run_baseline(run: &Run) -> anyhow::Result<bool> {
     let alone = settings.burst == 1 && settings.ahead.is_none_or(|ahead| ahead == 1);
     let kinds: &[Sends] = if alone { &[Sends::Single] } else { &[Sends::Single, Sends::Joined, Sends::Vectored] };
     let reports = kinds.iter().map(|sends| {
-        scenario::run(settings.clone().on(format!("plain sends, {}", sends.name()), Server::Baseline(*sends), Dialect::Plain))
+        scenario::run(settings.clone().with_server(format!("plain sends, {}", sends.name()), Server::Baseline(*sends), Dialect::Plain))
     });
     output(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }

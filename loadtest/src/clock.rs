@@ -14,7 +14,6 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
-    /// Nanoseconds since the start.
     pub fn now(&self) -> u64 {
         nanoseconds(self.origin.elapsed())
     }

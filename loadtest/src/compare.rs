@@ -55,8 +55,8 @@ impl Contender {
         );
         let server = self.preset.server(&settings.server, peers)?;
         let deflate = if self.deflate == Deflate::Off && self.preset.offers(settings.deflate) { settings.deflate } else { self.deflate };
-        let settings = Settings { deflate, ..settings.clone().on(self.name(), server, self.preset.dialect()) };
-        settings.fits()?;
+        let settings = Settings { deflate, ..settings.clone().with_server(self.name(), server, self.preset.dialect()) };
+        settings.check_dialect()?;
         Ok(settings)
     }
 }
@@ -100,12 +100,12 @@ pub fn settings(settings: &Settings, contenders: &[Contender], peers: &Path) -> 
 /// Starts each peer server once, and removes those that fail. Their scripts print the reason.
 pub fn leave_out_absent(contenders: &mut Vec<Settings>) -> anyhow::Result<()> {
     contenders.retain(|contender| {
-        let there = !matches!(contender.server, Server::Peer(_))
-            || StartedServer::start(&contender.server, false, contender.deflate != Deflate::Off).is_ok();
-        if !there {
+        let is_peer = matches!(contender.server, Server::Peer(_));
+        let is_absent = is_peer && StartedServer::start(&contender.server, false, contender.deflate != Deflate::Off).is_err();
+        if is_absent {
             eprintln!("{} is left out", name(contender));
         }
-        there
+        !is_absent
     });
     ensure!(!contenders.is_empty(), "none of the servers can be started here");
     Ok(())

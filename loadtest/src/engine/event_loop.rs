@@ -189,7 +189,7 @@ impl Engine {
                 return self.flush(index);
             }
             session.phase = Phase::Upgrading;
-            let (topics, since) = (self.ledger.topics.names(&session.topics), self.ledger.since(session));
+            let (topics, since) = (self.ledger.topics.names(&session.topics), self.ledger.resume_positions(session));
             let target = &self.targets[session.failover.gateway()];
             session.outgoing = target.open_request(session.dialect, &topics, &since);
         }

@@ -116,9 +116,7 @@ impl Engine {
 
     /// Drops the TCP connections of `sessions` without a Close.
     pub fn disconnect(&mut self, sessions: impl IntoIterator<Item = usize>) {
-        for index in sessions {
-            self.end_session(index, Phase::Disconnected);
-        }
+        sessions.into_iter().for_each(|index| self.end_session(index, Phase::Disconnected));
     }
 
     /// Stops reading from `sessions`. Their receive buffers become small, so that the kernel does not receive
@@ -135,17 +133,13 @@ impl Engine {
 
     /// Excludes `sessions` from the latencies, because they reconnect and receive missed messages late.
     pub fn exclude_from_latency(&mut self, sessions: impl IntoIterator<Item = usize>) {
-        for index in sessions {
-            self.sessions[index].is_timed = false;
-        }
+        sessions.into_iter().for_each(|index| self.sessions[index].is_timed = false);
     }
 
     /// Lets `sessions` connect to the next gateway whenever theirs is gone. Their publishes ask for answers from now
     /// on, and are owed to subscribers once acknowledged.
     pub fn enable_failover(&mut self, sessions: impl IntoIterator<Item = usize>) {
-        for index in sessions {
-            self.sessions[index].failover.enable();
-        }
+        sessions.into_iter().for_each(|index| self.sessions[index].failover.enable());
     }
 
     /// The longest time without a message for each of `sessions` since the last call, in nanoseconds.

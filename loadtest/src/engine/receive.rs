@@ -76,7 +76,7 @@ fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Result<usiz
         ledger.subscribed(session, &[]);
         return Ok(head_bytes);
     }
-    let (names, since) = (ledger.topics.names(&session.topics), ledger.since(session));
+    let (names, since) = (ledger.topics.names(&session.topics), ledger.resume_positions(session));
     session.dialect.push_connect(&mut session.outgoing);
     session.dialect.push_subscribe(&mut session.outgoing, &names, &since, session.pending_subscribes.first_id());
     Ok(head_bytes)

@@ -116,8 +116,8 @@ impl Latency {
 
     /// The time line, from the first message that arrived.
     pub fn slices(&self) -> Vec<Slice> {
-        let heard = self.slices.iter().skip_while(|(_, slice)| slice.deliveries == 0);
-        heard.map(|(ended, slice)| Slice { at: self.seconds_measured(*ended).unwrap_or(slice.at), ..*slice }).collect()
+        let from_first = self.slices.iter().skip_while(|(_, slice)| slice.deliveries == 0);
+        from_first.map(|(ended, slice)| Slice { at: self.seconds_measured(*ended).unwrap_or(slice.at), ..*slice }).collect()
     }
 
     fn seconds_measured(&self, moment: u64) -> Option<f64> {
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_warm_up_stays_apart() {
+    fn warm_up_and_measurement_are_apart() {
         let mut latency = Latency::default();
         latency.measure_from(1_000_000);
         latency.record(999_999, 1_500_000);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_line_counts_from_the_measured_part() {
+    fn the_time_line_counts_from_the_measurement() {
         let mut latency = Latency::default();
         latency.end_slice(1);
         latency.end_slice(SLICE);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_holds_its_own_time_alone() {
+    fn a_slice_has_only_its_own_deliveries() {
         let mut latency = Latency::default();
         assert_eq!(latency.end_slice(5), None);
         latency.record(0, 1_000);

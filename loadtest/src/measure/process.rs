@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_shows_in_the_usage() {
+    fn usage_grows_with_work() {
         let before = Usage::own();
         let mut sum = 0_u64;
         // Threads of other tests may end, which lowers the sum. So the test repeats its work.
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_not_there_has_no_usage() {
+    fn a_process_that_does_not_exist_has_no_usage() {
         assert_eq!(Usage::of(u32::MAX), None);
         assert_eq!(Usage::of_all(&[std::process::id(), u32::MAX]), None);
     }

@@ -69,7 +69,7 @@ mod tests {
 
     /// PROTOCOL 9: at rest the accounts close to the last message.
     #[test]
-    fn the_accounts_close_over_all_series() {
+    fn accounts_close_over_all_series() {
         let text = "# HELP x\nbelfry_messages_routed_total{rule=\"a\"} 10\nbelfry_messages_routed_total{rule=\"b\"} 5\n\
                     belfry_deliveries_total{rule=\"a\"} 9\nbelfry_messages_dropped_total{rule=\"a\",reason=\"slow\"} 1\n\
                     belfry_deliveries_total{rule=\"b\"} 3\nbelfry_outbox_messages{rule=\"b\"} 2\n";

@@ -111,7 +111,6 @@ pub enum PublishBy {
 }
 
 impl Arguments {
-    /// The server that these arguments name.
     pub(super) fn server(&self) -> anyhow::Result<Server> {
         let belfry = match &self.start {
             Some(program) => Server::Belfry { program: program.clone(), shards: self.shards, set: self.set.clone() },

@@ -52,7 +52,6 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// The dialect of its subscribers.
     pub fn dialect(self) -> Dialect {
         match self {
             Self::Json | Self::JsonCoalesce | Self::JsonTwoShards => Dialect::Json,
@@ -68,7 +67,6 @@ impl Preset {
         }
     }
 
-    /// Whether it is Belfry.
     pub fn is_belfry(self) -> bool {
         self.dialect().is_belfrys_own() || matches!(self, Self::CentrifugoJson | Self::CentrifugoProtobuf)
     }

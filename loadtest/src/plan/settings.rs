@@ -134,11 +134,8 @@ impl Settings {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        ensure!(
-            self.payload_bytes >= BYTES_MIN,
-            "--payload {} is too small: a payload carries {BYTES_MIN} bytes at least",
-            self.payload_bytes
-        );
+        let bytes = self.payload_bytes;
+        ensure!(bytes >= BYTES_MIN, "--payload {bytes} is too small: a payload carries {BYTES_MIN} bytes at least");
         ensure!(self.sessions > 0 && self.topics > 0 && self.publishers > 0, "--sessions, --topics and --publishers must be 1 at least");
         ensure!(self.rate > 0.0 && self.rate <= 10_000_000.0, "--rate {} is invalid: write a number of messages a second", self.rate);
         ensure!(self.faults.is_empty() || self.scenario.expects_faults(), "--fault is for failover; {} has none", self.scenario.name());
@@ -148,15 +145,14 @@ impl Settings {
             ensure!(token.bytes().all(|byte| byte.is_ascii_graphic()), "--token holds characters that no token has");
         }
         ensure!(self.burst > 0 && self.ahead != Some(0), "--burst and --ahead must be 1 at least");
-        ensure!(
-            (0.0..=86_400.0).contains(&self.duration_s) && [self.ramp_s, self.warmup_s].iter().all(|s| (0.0..=3_600.0).contains(s)),
-            "--duration is seconds, up to a day; --ramp and --warmup up to an hour"
-        );
+        let are_short = [self.ramp_s, self.warmup_s].iter().all(|seconds| (0.0..=3_600.0).contains(seconds));
+        let are_valid = are_short && (0.0..=86_400.0).contains(&self.duration_s);
+        ensure!(are_valid, "--duration is seconds, up to a day; --ramp and --warmup up to an hour");
         Ok(())
     }
 
     /// The same load on another server, named `name` in reports.
-    pub fn on(mut self, name: String, server: Server, dialect: Dialect) -> Self {
+    pub fn with_server(mut self, name: String, server: Server, dialect: Dialect) -> Self {
         self.server_name = Some(name);
         self.server = server;
         self.dialect = dialect;
@@ -168,7 +164,7 @@ impl Settings {
     }
 
     /// Checks that the scenario can run in this dialect.
-    pub fn fits(&self) -> anyhow::Result<()> {
+    pub fn check_dialect(&self) -> anyhow::Result<()> {
         let (scenario, dialect) = (self.scenario.name(), self.dialect.name());
         let resumes = self.scenario != Scenario::Storm || self.dialect.resumes();
         ensure!(resumes, "in {scenario} sessions resume from their last messages, and {dialect} has no positions to resume from");
@@ -176,10 +172,8 @@ impl Settings {
         ensure!(changes, "in {scenario} sessions change their topics, and those of {dialect} keep theirs");
         let fails_over = self.scenario != Scenario::Failover || self.dialect == Dialect::Json;
         ensure!(fails_over, "{scenario} compares what gateways of a cluster say in the native dialect: it needs --dialect json");
-        ensure!(
-            self.scenario != Scenario::Chat || !self.dialect.is_stream(),
-            "in chat every session publishes, and {dialect} only listens"
-        );
+        let publishes = self.scenario != Scenario::Chat || !self.dialect.is_stream();
+        ensure!(publishes, "in chat every session publishes, and {dialect} only listens");
         ensure!(self.deflate == Deflate::Off || !self.dialect.is_stream(), "{dialect} is never compressed: leave --deflate out");
         let needs_topics = self.scenario == Scenario::Market;
         ensure!(!needs_topics || self.dialect.takes_many_topics(), "{scenario} takes many topics a session, and {dialect} takes one");

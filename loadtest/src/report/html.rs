@@ -72,17 +72,11 @@ fn reports_table(out: &mut String, reports: &[Report]) {
     );
     for report in reports {
         let cpu = report.server.map_or_else(|| "–".to_owned(), |server| format!("{:.2} µs", server.cpu_us_per_delivery));
-        let _ = write!(
-            out,
-            "<tr><td>{}<td>{}<td>{}<td>{:.0}<td>{}<td>{}<td>{cpu}<td>{}",
-            report.settings.scenario.name(),
-            escape(&server_name(&report.settings)),
-            report.settings.sessions,
-            report.deliveries_per_s(),
-            time(report.latency.p50),
-            time(report.latency.p99),
-            badge(report)
-        );
+        let (scenario, server) = (report.settings.scenario.name(), escape(&server_name(&report.settings)));
+        let (sessions, rate) = (report.settings.sessions, report.deliveries_per_s());
+        let [p50, p99] = [report.latency.p50, report.latency.p99].map(time);
+        let badge = badge(report);
+        let _ = write!(out, "<tr><td>{scenario}<td>{server}<td>{sessions}<td>{rate:.0}<td>{p50}<td>{p99}<td>{cpu}<td>{badge}");
     }
     out.push_str("</tbody></table></div>");
 }
@@ -92,13 +86,8 @@ fn badge(report: &Report) -> &'static str {
 }
 
 fn section(out: &mut String, report: &Report, unfolded: &str) {
-    let _ = write!(
-        out,
-        "<section><details{unfolded}><summary><h2>{} <small>{}</small> {}</h2></summary>",
-        report.settings.scenario.name(),
-        escape(&server_name(&report.settings)),
-        badge(report)
-    );
+    let (scenario, server, badge) = (report.settings.scenario.name(), escape(&server_name(&report.settings)), badge(report));
+    let _ = write!(out, "<section><details{unfolded}><summary><h2>{scenario} <small>{server}</small> {badge}</h2></summary>");
     for warning in &report.warnings {
         let _ = write!(out, "<p class=\"warning\">{}</p>", escape(warning));
     }
@@ -144,7 +133,7 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
 fn settings(report: &Report) -> Vec<(String, String)> {
     let value = serde_json::to_value(&report.settings).unwrap_or_default();
     let entries = value.as_object().into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), setting(value)?)));
-    entries.map(|(key, value)| unit_apart(&key, value)).collect()
+    entries.map(|(key, value)| split_unit(&key, value)).collect()
 }
 
 /// The value of a setting on one line; `None` if it is not set.
@@ -164,7 +153,7 @@ fn setting(value: &Value) -> Option<String> {
 }
 
 /// Moves the unit from the key to the value: `duration_s` and 10 become `duration` and `10 s`.
-fn unit_apart(key: &str, value: String) -> (String, String) {
+fn split_unit(key: &str, value: String) -> (String, String) {
     let units = [("_s", "s"), ("_bytes", "bytes")];
     match units.iter().find_map(|(end, unit)| Some((key.strip_suffix(end)?, unit))) {
         Some((name, unit)) => (name.replace('_', " "), format!("{value} {unit}")),

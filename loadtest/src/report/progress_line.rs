@@ -25,7 +25,6 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// The progress of a run with `settings`.
     pub fn new(settings: &Settings, replaces_line: bool) -> Self {
         Self { name: settings.scenario.name(), until: settings.duration_s, rates: Vec::new(), replaces_line, written: None }
     }
@@ -41,14 +40,11 @@ impl ProgressLine {
             let end = if slice.at + 0.1 >= self.until { "\r\x1b[K" } else { "" };
             format!("\r\x1b[K{line}{end}")
         } else {
-            let now = Instant::now();
-            if self.written.is_some_and(|last| now.duration_since(last) < LINE_INTERVAL) {
-                return;
-            }
             // A run that is shorter than the interval writes nothing.
-            if self.written.replace(now).is_none() {
+            if self.written.get_or_insert_with(Instant::now).elapsed() < LINE_INTERVAL {
                 return;
             }
+            self.written = Some(Instant::now());
             format!("{line}\n")
         };
         // A closed standard error does not end the run.
@@ -62,12 +58,7 @@ impl ProgressLine {
         let wrong = counts.findings.duplicated + counts.findings.reordered + counts.findings.altered + counts.holes;
         let wrong = if wrong == 0 { "no loss".to_owned() } else { format!("{wrong} WRONG") };
         let when = if slice.at > 0.0 { format!("{:.1} s", slice.at) } else { "warm-up".to_owned() };
-        format!(
-            "{} {when:>7} {bars:24} {:>9}/s  p50 {:.2} ms  p99 {:.2} ms  {wrong}",
-            self.name,
-            slice.rate() as u64,
-            slice.p50 / 1e3,
-            slice.p99 / 1e3
-        )
+        let (name, rate, p50, p99) = (&self.name, slice.rate() as u64, slice.p50 / 1e3, slice.p99 / 1e3);
+        format!("{name} {when:>7} {bars:24} {rate:>9}/s  p50 {p50:.2} ms  p99 {p99:.2} ms  {wrong}")
     }
 }

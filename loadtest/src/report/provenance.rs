@@ -3,7 +3,6 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
-/// The provenance of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Provenance {
     /// The date and time in UTC (RFC 3339).

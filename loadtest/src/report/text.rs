@@ -18,17 +18,11 @@ impl Display for Report {
             None if settings.burst > 1 => format!("{} messages/s in bursts of {}", settings.rate, settings.burst),
             None => format!("{} messages/s", settings.rate),
         };
-        writeln!(
-            f,
-            "{} · {}{} · {} sessions · {load} · {} bytes · {:.1} s measured after {:.1} s",
-            settings.scenario.name(),
-            server_name(settings),
-            compression(settings),
-            units::count(settings.sessions as f64),
-            settings.payload_bytes,
-            self.measured_s,
-            settings.warmup().as_secs_f64()
-        )?;
+        let (scenario, server, compression) = (settings.scenario.name(), server_name(settings), compression(settings));
+        let (sessions, bytes) = (units::count(settings.sessions as f64), settings.payload_bytes);
+        let (measured, warm_up) = (self.measured_s, settings.warmup().as_secs_f64());
+        write!(f, "{scenario} · {server}{compression} · {sessions} sessions · {load} · {bytes} bytes")?;
+        writeln!(f, " · {measured:.1} s measured after {warm_up:.1} s")?;
         if self.published > 0 {
             row(f, "published", &amount(self.published, self.measured_s))?;
             row(f, "delivered", &amount(self.deliveries, self.measured_s))?;
@@ -123,24 +117,15 @@ fn row(f: &mut Formatter<'_>, name: &str, value: &str) -> Result {
 
 fn cost(cost: &Cost) -> String {
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    format!(
-        "{}{:.0} % of a core, {:.1} → {:.1} MiB",
-        if cost.cpu_us_per_delivery > 0.0 { format!("{:.2} µs CPU a delivery, ", cost.cpu_us_per_delivery) } else { String::new() },
-        cost.cpu_share * 100.0,
-        mebibytes(cost.resident_bytes.0),
-        mebibytes(cost.resident_bytes.1)
-    )
+    let (before, after) = (mebibytes(cost.resident_bytes.0), mebibytes(cost.resident_bytes.1));
+    let each = if cost.cpu_us_per_delivery > 0.0 { format!("{:.2} µs CPU a delivery, ", cost.cpu_us_per_delivery) } else { String::new() };
+    format!("{each}{:.0} % of a core, {before:.1} → {after:.1} MiB", cost.cpu_share * 100.0)
 }
 
 fn quantiles(quantiles: &Quantiles) -> String {
-    format!(
-        "p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
-        time(quantiles.p50),
-        time(quantiles.p90),
-        time(quantiles.p99),
-        time(quantiles.p999),
-        time(quantiles.max)
-    )
+    let Quantiles { p50, p90, p99, p999, max, .. } = *quantiles;
+    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(time);
+    format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}")
 }
 
 /// A count with its rate a second.

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(20);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let pid = bench.server_pid().context("drain ends the server: name it with --server-pid, or let --start start one")?;
+    let pid = *bench.server_pids.first().context("drain ends the server: name it with --server-pid, or let --start start one")?;
     let topic = bench.add_topic();
     let (streams, _) = bench.connect_all(topic)?;
     bench.measure(bench.load(streams.clone()), Bench::run)?;
@@ -65,7 +65,7 @@ fn check_closes(bench: &mut Bench) -> anyhow::Result<()> {
     if verdict.findings.draining < due {
         bench.failures.push(format!("{} of {due} sessions were told of the drain", verdict.findings.draining));
     }
-    let Some(started) = bench.started() else { return Ok(()) };
+    let Some(started) = &mut bench.started else { return Ok(()) };
     for _ in 0..100 {
         match started.ended() {
             Some(true) => return Ok(()),

@@ -13,7 +13,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let stream = bench.engine.add_stream(topic, publishers[0]);
     let subscribers = bench.add_subscribers(|_| vec![topic]);
     let sessions = subscribers.len();
-    let usage = |bench: &Bench| bench.server_pid().and_then(Usage::of);
+    let usage = |bench: &Bench| Usage::of(*bench.server_pids.first()?);
     let (before, kernel_before) = (usage(&bench), kernel_socket_bytes());
     bench.connect(&subscribers)?;
     let (connected, began) = (usage(&bench), bench.engine.now());

@@ -19,7 +19,7 @@ use bench::Bench;
 /// Runs the scenario that `settings` name.
 pub fn run(settings: Settings) -> anyhow::Result<Report> {
     let scenario = settings.scenario;
-    settings.fits()?;
+    settings.check_dialect()?;
     let bench = Bench::open(settings)?;
     match scenario {
         Scenario::Fanout => fanout::run(bench),

@@ -35,7 +35,7 @@ fn a_deployment_with_tls_and_credentials_is_tested() {
 
 /// If gateways act as one, every session receives every message.
 #[test]
-fn sessions_are_dealt_to_several_urls() {
+fn sessions_alternate_among_urls() {
     let everybody = r#"auth.anonymous={ subscribe = ["chat.>"], publish = ["chat.>"] }"#;
     let (one, other) = (Served::start(&[everybody]), Served::start(&[everybody]));
     let [url, second] = [&one, &other].map(|gateway| format!("ws://{}/ws", gateway.address));
@@ -72,7 +72,7 @@ fn a_ramp_comes_before_the_measurement() {
 
 /// The bug: a report that was read by `head` ended the program with a panic.
 #[test]
-fn a_reader_that_goes_early_is_no_failure() {
+fn a_closed_standard_output_is_no_failure() {
     let (reader, writer) = std::io::pipe().expect("a pipe can be made");
     drop(reader);
     let served = Served::start(&[]);
@@ -99,7 +99,7 @@ fn reports_are_exported_and_compared() {
 }
 
 #[test]
-fn the_help_has_each_scenarios_defaults() {
+fn the_help_has_the_defaults_of_each_scenario() {
     assert!(print(&["fanout", "--help"]).contains("--sessions 1000 --rate 100"));
     assert!(print(&["market", "--help"]).contains("--sessions 2000 --rate 2000 --topics 200"));
 }

@@ -13,7 +13,7 @@ const EVERYBODY: &str = r#"auth.anonymous={ subscribe = ["chat.>"], publish = ["
 const HISTORY: &str = r#"topics=[{ match = "chat.>", history = 1000 }]"#;
 
 /// A proxy to the server at `to`. Once the file `cut` exists, its connections end, and it accepts no more.
-fn way(to: &str, cut: PathBuf) -> SocketAddr {
+fn proxy(to: &str, cut: PathBuf) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
     let (to, open) = (to.trim().to_owned(), Arc::new(Mutex::new(Vec::<TcpStream>::new())));
@@ -50,9 +50,9 @@ fn copy(socket: &TcpStream) -> TcpStream {
 }
 
 /// A run over proxies to `one` and `other`, the first of which is cut after 0.4 s.
-fn cut_off(folder: &Path, one: &Served, other: &Served) -> Outcome {
+fn run_with_cut(folder: &Path, one: &Served, other: &Served) -> Outcome {
     let (cut, never) = (folder.join("cut"), folder.join("never"));
-    let [first, second] = [way(&one.address, cut.clone()), way(&other.address, never)].map(|address| format!("ws://{address}/ws"));
+    let [first, second] = [proxy(&one.address, cut.clone()), proxy(&other.address, never)].map(|address| format!("ws://{address}/ws"));
     let fault = format!("0.4s=touch {}", cut.display());
     let arguments = ["failover", "--sessions", "20", "--rate", "100", "--duration", "1.5", "--url", &first, "--url", &second];
     run(&[&arguments[..], &["--fault", &fault]].concat())
@@ -60,10 +60,10 @@ fn cut_off(folder: &Path, one: &Served, other: &Served) -> Outcome {
 
 /// Sessions whose proxy is cut reconnect over the other with `since`, and no message is lost or duplicated.
 #[test]
-fn sessions_go_on_elsewhere() {
+fn sessions_resume_at_another_gateway() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let gateway = Served::start(&[EVERYBODY, HISTORY]);
-    let outcome = cut_off(folder.path(), &gateway, &gateway);
+    let outcome = run_with_cut(folder.path(), &gateway, &gateway);
     outcome.expect_all_well();
     let figure = |name: &str| outcome.number(&format!("/figures/{name}"));
     // Ten sessions with eight topics each.
@@ -73,15 +73,15 @@ fn sessions_go_on_elsewhere() {
 
 /// Acknowledged messages that never arrive are lost. These two gateways are not a cluster.
 #[test]
-fn what_was_acknowledged_must_come() {
+fn acknowledged_messages_that_do_not_arrive_are_lost() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let outcome = cut_off(folder.path(), &Served::start(&[EVERYBODY, HISTORY]), &Served::start(&[EVERYBODY, HISTORY]));
+    let outcome = run_with_cut(folder.path(), &Served::start(&[EVERYBODY, HISTORY]), &Served::start(&[EVERYBODY, HISTORY]));
     assert_eq!(outcome.status, 2, "{outcome:?}");
     assert!(outcome.number("/verdict/lost") > 0.0, "{outcome:?}");
 }
 
 #[test]
-fn a_failover_needs_a_fault_and_somewhere_to_go() {
+fn a_failover_needs_a_fault_and_several_gateways() {
     let url = ["--url", "ws://127.0.0.1:1/ws"];
     let outcome = run(&[&["failover", "--fault", "1s=true"], &url[..]].concat());
     assert!(outcome.status == 1 && outcome.errors.contains("several with --url"), "{outcome:?}");

@@ -2,8 +2,8 @@
 
 mod deployment;
 mod failover;
-mod fake;
-mod liar;
+mod fake_server;
+mod faulty_server;
 mod peers;
 mod program;
 mod scenarios;

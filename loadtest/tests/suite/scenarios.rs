@@ -22,7 +22,7 @@ fn fanout_with_deflate_reaches_everybody() {
 
 /// Each session inflates in its own window, and messages that refer to earlier ones are far shorter.
 #[test]
-fn messages_that_refer_to_earlier_ones_reach_everybody_unchanged() {
+fn fanout_with_history_in_deflate_reaches_everybody() {
     each_at_once([("fanout", "json"), ("fanout", "raw"), ("market", "json")], |(scenario, dialect)| {
         let arguments = [scenario, "--sessions", "40", "--topics", "20", "--rate", "200", "--dialect", dialect];
         let plain = run_with_gateway(&arguments);
@@ -37,14 +37,14 @@ fn messages_that_refer_to_earlier_ones_reach_everybody_unchanged() {
 }
 
 #[test]
-fn a_gateway_that_keeps_no_windows_is_not_measured_as_if_it_did() {
+fn a_gateway_without_history_in_deflate_is_refused() {
     let outcome = run_with_gateway(&["fanout", "--sessions", "2", "--deflate=history", "--set", "deflate.history=false"]);
     assert_eq!(outcome.status, 1, "{outcome:?}");
     assert!(outcome.errors.contains("keep their windows"), "{}", outcome.errors);
 }
 
 #[test]
-fn fanout_ahead_publishes_as_fast_as_it_goes() {
+fn a_closed_loop_publishes_at_the_highest_rate() {
     let outcome = run_with_gateway(&["fanout", "--sessions", "5", "--ahead", "4"]);
     outcome.expect_all_well();
     assert!(outcome.number("/published") > 100.0, "{outcome:?}");
@@ -72,14 +72,14 @@ fn streams_carry_bursts_and_long_messages() {
 }
 
 #[test]
-fn chat_lets_everybody_hear_everybody() {
+fn chat_reaches_everybody_in_each_dialect() {
     each_at_once(["json", "raw", "centrifugo-json", "centrifugo-protobuf"], |dialect| {
         run_with_gateway(&["chat", "--sessions", "40", "--topics", "4", "--dialect", dialect]).expect_all_well();
     });
 }
 
 #[test]
-fn idle_tells_the_memory_of_a_session() {
+fn idle_reports_the_memory_of_a_session() {
     // The sessions take more memory than the gateway's start has left free.
     let outcome = run_with_gateway(&["idle", "--sessions", "6000"]);
     outcome.expect_all_well();
@@ -88,7 +88,7 @@ fn idle_tells_the_memory_of_a_session() {
 }
 
 #[test]
-fn handshake_tells_what_a_session_costs_to_take_in() {
+fn handshake_reports_the_cost_of_a_session() {
     for dialect in ["json", "raw", "sse", "centrifugo-protobuf"] {
         let outcome = run_with_gateway(&["handshake", "--sessions", "100", "--dialect", dialect]);
         assert_eq!(outcome.status, 0, "{outcome:?}");
@@ -109,7 +109,7 @@ fn publishing_over_http_reaches_everybody() {
 }
 
 #[test]
-fn publishing_over_http_tells_what_is_refused() {
+fn publishing_over_http_reports_refusals() {
     let once = ["--set", "limits.commands_per_second=1", "--set", "limits.commands_burst=1"];
     let outcome = run_with_gateway(&[&["fanout", "--sessions", "2", "--publish-by", "http"], &once[..]].concat());
     assert_eq!(outcome.status, 2, "{outcome:?}");
@@ -117,7 +117,7 @@ fn publishing_over_http_tells_what_is_refused() {
 }
 
 #[test]
-fn storm_brings_everybody_back_to_what_they_missed() {
+fn sessions_recover_after_a_storm() {
     for dialect in DIALECTS {
         let outcome = run_with_gateway(&["storm", "--sessions", "50", "--dialect", dialect]);
         outcome.expect_all_well();
@@ -126,7 +126,7 @@ fn storm_brings_everybody_back_to_what_they_missed() {
 }
 
 #[test]
-fn slow_keeps_the_others_whole() {
+fn slow_sessions_do_not_harm_the_others() {
     for dialect in DIALECTS.into_iter().chain(["raw"]) {
         // 17 messages fill an outbox: a third of a second, which a session that reads may be held up on a busy machine; one that stalls
         // does for 0.8 s.
@@ -134,14 +134,14 @@ fn slow_keeps_the_others_whole() {
         let outcome = run_with_gateway(&[&["slow", "--dialect", dialect], &load[..]].concat());
         outcome.expect_all_well();
         assert_eq!(outcome.number("/figures/stalled_sessions"), 2.0, "{dialect}: {outcome:?}");
-        assert_eq!(outcome.number("/figures/closed_sessions"), 2.0, "a rule that says disconnect does so: {dialect}: {outcome:?}");
+        assert_eq!(outcome.number("/figures/closed_sessions"), 2.0, "the rule `disconnect`: {dialect}: {outcome:?}");
         let back = if dialect == "raw" { 0.0 } else { 2.0 };
-        assert_eq!(outcome.number("/figures/recovered_sessions"), back, "they came back for what they missed: {dialect}: {outcome:?}");
+        assert_eq!(outcome.number("/figures/recovered_sessions"), back, "sessions that resumed: {dialect}: {outcome:?}");
     }
 }
 
 #[test]
-fn churn_loses_nothing_from_each_subscribe_on() {
+fn churn_loses_no_message_after_a_subscribe() {
     for dialect in ["json", "centrifugo-json", "centrifugo-protobuf"] {
         let outcome = run_with_gateway(&["churn", "--sessions", "50", "--topics", "5", "--rate", "300", "--dialect", dialect]);
         outcome.expect_all_well();
@@ -150,7 +150,7 @@ fn churn_loses_nothing_from_each_subscribe_on() {
 }
 
 #[test]
-fn drain_tells_everybody_and_ends_well() {
+fn a_drain_is_announced_and_ends_in_time() {
     for dialect in DIALECTS.into_iter().chain(["raw"]) {
         let outcome = run_with_gateway(&["drain", "--sessions", "50", "--set", "server.drain=500ms", "--dialect", dialect]);
         outcome.expect_all_well();
@@ -160,7 +160,7 @@ fn drain_tells_everybody_and_ends_well() {
 }
 
 #[test]
-fn baseline_sends_in_each_way() {
+fn baseline_has_a_report_for_each_way_of_sending() {
     let outcome = run(&["baseline", "--sessions", "20", "--ahead", "4"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let reports = outcome.report.as_array().expect("several reports");
@@ -169,7 +169,7 @@ fn baseline_sends_in_each_way() {
 }
 
 #[test]
-fn compare_tells_ratios_to_the_first() {
+fn compare_reports_ratios_to_the_first_server() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("page.html");
     let page = file.to_str().expect("the folder's path is text");
@@ -183,7 +183,7 @@ fn compare_tells_ratios_to_the_first() {
 }
 
 #[test]
-fn compare_does_each_kind_of_work() {
+fn compare_runs_each_scenario() {
     let works = [&["market", "--topics", "10"][..], &["idle"], &["handshake"], &["fanout", "--ahead", "4"], &["fanout", "--burst", "4"]];
     each_at_once(works, |work| {
         let arguments =
@@ -195,7 +195,7 @@ fn compare_does_each_kind_of_work() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_said_so() {
+fn a_server_that_does_not_listen_is_reported() {
     let outcome = run(&["fanout", "--url", "ws://127.0.0.1:1/ws"]);
     assert_eq!(outcome.status, 1);
     assert!(outcome.errors.contains("127.0.0.1:1") && outcome.errors.contains("refused"), "{}", outcome.errors);

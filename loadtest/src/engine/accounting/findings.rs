@@ -38,17 +38,14 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Counts an error of the server.
     pub fn count_error(&mut self, code: String, message: String) {
         self.errors.entry(code).or_insert((0, message)).0 += 1;
     }
 
-    /// Counts a refused upgrade.
     pub fn count_refusal(&mut self, reason: String) {
         *self.refusals.entry(reason).or_default() += 1;
     }
 
-    /// Counts a fault of a session.
     pub fn count_fault(&mut self, fault: &dyn std::fmt::Display) {
         *self.faults.entry(fault.to_string()).or_default() += 1;
     }

@@ -57,7 +57,7 @@ impl Ledger {
     }
 
     /// The name, epoch and newest offset of each topic of a session that resumes; otherwise none.
-    pub fn since(&self, session: &Session) -> Vec<(&str, &str, u64)> {
+    pub fn resume_positions(&self, session: &Session) -> Vec<(&str, &str, u64)> {
         let topics = session.topics.iter().filter(|_| session.resumes).map(|topic| self.topics.topic(*topic));
         topics.zip(&session.offsets).map(|(topic, offset)| (topic.name.as_str(), topic.epoch.as_str(), *offset)).collect()
     }

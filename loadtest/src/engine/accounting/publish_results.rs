@@ -9,7 +9,6 @@ pub struct PublishCounts {
     pub unanswered: u64,
 }
 
-/// The result of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishResult {
     Unanswered,
@@ -49,7 +48,6 @@ impl PublishResults {
         self.results.is_empty() || result == Some(&PublishResult::Acknowledged)
     }
 
-    /// Adds the results to `counts`.
     pub fn add_to(&self, counts: &mut PublishCounts) {
         for result in &self.results {
             *match result {

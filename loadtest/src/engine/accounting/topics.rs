@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::publish_results::PublishResults;
 use crate::sequence::Track;
 
-/// A topic.
 #[derive(Default)]
 pub struct Topic {
     pub name: String,
@@ -51,7 +50,6 @@ impl Topics {
         stream
     }
 
-    /// The number of topics.
     pub fn count(&self) -> usize {
         self.topics.len()
     }
@@ -64,7 +62,6 @@ impl Topics {
         &mut self.topics[topic as usize]
     }
 
-    /// The streams of all topics.
     pub fn streams(&self) -> &[Stream] {
         &self.streams
     }
@@ -76,7 +73,6 @@ impl Topics {
         Some((stream, topic))
     }
 
-    /// The streams of one topic.
     pub fn streams_of(&self, topic: u32) -> &[Stream] {
         let Range { start, end } = self.topic(topic).streams;
         &self.streams[start as usize..end as usize]

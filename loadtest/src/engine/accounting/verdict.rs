@@ -22,7 +22,6 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The result for `sessions`.
     pub fn of(sessions: &[Session], ledger: &Ledger) -> Self {
         let mut verdict = Self { findings: ledger.counts.findings.clone(), ..Self::default() };
         for session in sessions {

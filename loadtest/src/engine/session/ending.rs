@@ -8,7 +8,6 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Notes that a drain was announced.
     pub fn announce_drain(&mut self) {
         self.drains = true;
     }
@@ -25,7 +24,6 @@ impl Ending {
         }
     }
 
-    /// The code, if there was one.
     pub fn code(&self) -> Option<u16> {
         self.code
     }

@@ -25,7 +25,6 @@ impl Failover {
         self.is_enabled = true;
     }
 
-    /// Whether the session moves to other gateways.
     pub fn is_enabled(&self) -> bool {
         self.is_enabled
     }

@@ -36,11 +36,13 @@ pub struct Bench {
     pub figures: BTreeMap<String, f64>,
     /// Failed checks of the scenario.
     pub failures: Vec<String>,
+    /// The server, if this run started it.
+    pub started: Option<StartedServer>,
+    /// The processes of the server, if they are known.
+    pub server_pids: Vec<u32>,
     /// The gateways. Messages for people name the first.
     targets: Vec<Target>,
     number: u16,
-    started: Option<StartedServer>,
-    server_pids: Vec<u32>,
     machine: Machine,
     metrics: Option<GatewayMetrics>,
     lateness: Quantiles,
@@ -231,16 +233,6 @@ impl Bench {
 
     pub fn run(&mut self) -> anyhow::Result<()> {
         self.engine.run_for(self.settings.duration())
-    }
-
-    /// The id of the server's process, if it is known.
-    pub fn server_pid(&self) -> Option<u32> {
-        self.server_pids.first().copied()
-    }
-
-    /// The server, if this run started it.
-    pub fn started(&mut self) -> Option<&mut StartedServer> {
-        self.started.as_mut()
     }
 
     /// Waits for owed deliveries, and makes the report.

@@ -15,7 +15,6 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// The totals now.
     pub fn now(engine: &Engine, server_pids: &[u32]) -> Self {
         Self { at: engine.now(), own: Usage::own(), server: Usage::of_all(server_pids), counts: engine.counts().clone() }
     }

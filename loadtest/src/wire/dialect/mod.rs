@@ -48,10 +48,12 @@ impl Dialect {
     pub fn path(self, path: &str, topics: &[&str], since: &[(&str, &str, u64)]) -> String {
         if self.is_stream() {
             let name = if self == Self::Sse { "sse" } else { "stream" };
-            let place =
-                |(_, epoch, offset): &(&str, &str, u64)| if epoch.is_empty() { "-".to_owned() } else { format!("{epoch}:{offset}") };
-            let places: Vec<String> = since.iter().map(place).collect();
-            let id = if places.is_empty() { String::new() } else { format!("&last_event_id={}", places.join(",")) };
+            let positions = since.iter().map(|(_, epoch, offset)| match *epoch {
+                "" => "-".to_owned(),
+                epoch => format!("{epoch}:{offset}"),
+            });
+            let positions = positions.collect::<Vec<_>>().join(",");
+            let id = if positions.is_empty() { String::new() } else { format!("&last_event_id={positions}") };
             return format!("/{name}?topics={}{id}", topics.join(","));
         }
         match (self, topics) {
@@ -227,8 +229,8 @@ impl Dialect {
         match self {
             Self::Json | Self::Stream => envelope::is_intact(frame, payload, topic, epoch),
             Self::Sse => {
-                let place = format!("{epoch}:{}", envelope::offset(&frame[..payload.start]).unwrap_or(0));
-                let Some(before) = server_sent::before_data(frame, &place) else { return false };
+                let position = format!("{epoch}:{}", envelope::offset(&frame[..payload.start]).unwrap_or(0));
+                let Some(before) = server_sent::before_data(frame, &position) else { return false };
                 envelope::is_intact(&frame[before..], payload.start - before..payload.end - before, topic, epoch)
             }
             Self::CentrifugoJson => centrifugo_json::is_intact(frame, payload, topic),
@@ -315,7 +317,7 @@ mod tests {
         assert_eq!(Dialect::Stream.first_of_stream(object.as_bytes()), None);
     }
 
-    /// PROTOCOL 11: `last_event_id` has a place for each topic.
+    /// PROTOCOL 11: `last_event_id` has a position for each topic.
     #[test]
     fn a_stream_resumes_by_its_url() {
         let since = [("a", "k3f9x2", 3), ("b", "", 0)];

@@ -5,10 +5,10 @@ pub fn data(event: &[u8]) -> Option<&[u8]> {
     lines(event).find_map(|line| line.strip_prefix(b"data: "))
 }
 
-/// The size of an event's part before its data, in bytes, if that part is only an `id` that has `place`.
-pub fn before_data(event: &[u8], place: &str) -> Option<usize> {
+/// The size of an event's part before its data, in bytes, if that part is only an `id` that has `position`.
+pub fn before_data(event: &[u8], position: &str) -> Option<usize> {
     let id = lines(event).next()?.strip_prefix(b"id: ")?;
-    let holds = id.split(|byte| *byte == b',').any(|known| known == place.as_bytes());
+    let holds = id.split(|byte| *byte == b',').any(|known| known == position.as_bytes());
     let before = b"id: ".len() + id.len() + b"\ndata: ".len();
     (holds && event.get(..before)?.ends_with(b"\ndata: ")).then_some(before)
 }
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_events_id_names_the_place_of_its_message() {
+    fn an_event_has_the_position_of_its_message_in_its_id() {
         let event = b"id: k3f9x2:18,-,other:2\ndata: {}";
         assert_eq!(before_data(event, "k3f9x2:18"), Some(event.len() - 2));
         assert_eq!(data(event), Some(&b"{}"[..]));

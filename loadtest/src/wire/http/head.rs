@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_read_once_it_is_whole() {
+    fn a_head_is_read_once_it_is_complete() {
         let bytes = b"HTTP/1.1 200 OK\r\nContent-Length:  2 \r\n\r\nok";
         assert_eq!(Head::read(&bytes[..20]), Ok(None));
         let head = Head::read(bytes).unwrap().unwrap();

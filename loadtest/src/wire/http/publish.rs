@@ -1,7 +1,7 @@
 //! Publishes over a persistent HTTP/1.1 connection: Belfry's batches (PROTOCOL section 5), and nchan's requests, one
 //! for each message.
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::head::{NoHttp, first_line, response};
 use crate::wire::dialect::Dialect;
@@ -54,26 +54,14 @@ pub fn answer(bytes: &[u8]) -> Answer {
     }
 }
 
-/// The relevant fields of the answer to a batch (PROTOCOL section 5).
-#[derive(Deserialize)]
-struct Batch {
-    #[serde(default)]
-    errors: Vec<LineError>,
-}
-
-#[derive(Deserialize)]
-struct LineError {
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
+/// The code and message of the first refusal in an answer (PROTOCOL section 5 for batches).
 fn refused(status: u16, body: &[u8]) -> Option<(String, String)> {
     if !(200..300).contains(&status) {
         return Some((format!("http {status}"), first_line(body)));
     }
-    let batch: Batch = serde_json::from_slice(body).ok()?;
-    batch.errors.into_iter().next().map(|error| (error.code, error.message))
+    let batch: Value = serde_json::from_slice(body).ok()?;
+    let error = &batch["errors"][0];
+    Some((error["code"].as_str()?.to_owned(), error["message"].as_str().unwrap_or_default().to_owned()))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chunk_is_read_once_it_is_whole() {
+    fn a_chunk_is_read_once_it_is_complete() {
         let bytes = b"b\r\ndata: hello\r\n0\r\n\r\n";
         for cut in 0..16 {
             assert_eq!(Chunk::read(&bytes[..cut]), Ok(None), "{cut}");
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_stream_in_chunks_is_accepted() {
+    fn only_a_chunked_answer_is_accepted() {
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(answer(&head[..head.len() - 1]), Answer::Partial);
         assert_eq!(answer(head), Answer::Accepted { head_bytes: head.len(), deflate: Deflate::Off });

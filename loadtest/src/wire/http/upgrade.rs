@@ -6,7 +6,7 @@ use super::head::{Head, NoHttp, first_line};
 
 /// The key of every upgrade: the example of RFC 6455 §1.3, whose answer is known, so that no SHA-1 is computed.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// The `Sec-WebSocket-Accept` for [`KEY`].
+/// The `Sec-WebSocket-Accept` for `KEY`.
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// How a session offers permessage-deflate (RFC 7692 §7.1).
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_upgrade_is_accepted_once_it_is_whole() {
+    fn an_upgrade_is_accepted_once_it_is_complete() {
         let text = format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n");
         let bytes = text.as_bytes();
         assert_eq!(answer(&bytes[..bytes.len() - 1]), Answer::Partial);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_keeps_its_status_and_reason() {
+    fn a_refusal_has_the_status_and_the_reason() {
         let refused = answer(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 5\r\n\r\nslow!");
         assert_eq!(refused, Answer::Refused { status: 429, reason: "slow!".to_owned() });
     }

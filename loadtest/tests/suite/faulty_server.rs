@@ -9,11 +9,11 @@ use belfry_loadtest::{ACCEPT, Opcode, push_unmasked};
 use flate2::{Compress, Compression, FlushCompress};
 
 /// The number of the faulty message; early enough for the shortest run.
-pub const LIED_ABOUT: usize = 10;
+pub const FAULTY_MESSAGE: usize = 10;
 
 /// The fault for the subscriber that connected first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lie {
+pub enum Fault {
     /// No fault.
     None,
     /// One message is left out.
@@ -35,18 +35,18 @@ pub enum Lie {
 }
 
 /// Starts a server with this fault, which lives as long as the test's process.
-pub fn start(lie: Lie) -> SocketAddr {
+pub fn start(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
     thread::spawn(move || {
         let subscribers = Arc::new(Mutex::new(Vec::new()));
         // The publisher connects first.
-        let publisher = accept(&listener, lie, |socket| socket);
+        let publisher = accept(&listener, fault, |socket| socket);
         let audience = Arc::clone(&subscribers);
-        thread::spawn(move || broadcast(publisher, &audience, lie));
+        thread::spawn(move || broadcast(publisher, &audience, fault));
         loop {
             // The subscriber is added before it receives the answer to its upgrade.
-            accept(&listener, lie, |socket| {
+            accept(&listener, fault, |socket| {
                 let copy = socket.try_clone().expect("a descriptor is free");
                 subscribers.lock().expect("no one panics with it").push(copy);
                 socket
@@ -56,42 +56,42 @@ pub fn start(lie: Lie) -> SocketAddr {
     address
 }
 
-fn accept(listener: &TcpListener, lie: Lie, place: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
-    let (mut socket, _) = listener.accept().expect("a session comes");
+fn accept(listener: &TcpListener, fault: Fault, place: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
+    let (mut socket, _) = listener.accept().expect("a session connects");
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") && socket.read_exact(&mut byte).is_ok() {
         request.push(byte[0]);
     }
     let mut socket = place(socket);
-    let deflate = if lie.compresses() { "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n" } else { "" };
+    let deflate = if fault.compresses() { "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n" } else { "" };
     let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n{deflate}\r\n", ACCEPT);
     let _ = socket.write_all(answer.as_bytes());
     socket
 }
 
-impl Lie {
+impl Fault {
     fn compresses(self) -> bool {
         matches!(self, Self::History | Self::WrongDistance)
     }
 }
 
-fn broadcast(mut publisher: TcpStream, subscribers: &Mutex<Vec<TcpStream>>, lie: Lie) {
+fn broadcast(mut publisher: TcpStream, subscribers: &Mutex<Vec<TcpStream>>, fault: Fault) {
     let (mut held, mut last) = (None, Vec::new());
     for number in 1.. {
         let Some(payload) = read_payload(&mut publisher) else { return };
-        let frame = if lie.compresses() { referring(&last, &payload) } else { frame(&payload) };
+        let frame = if fault.compresses() { compressed(&last, &payload) } else { frame(&payload) };
         let mut subscribers = subscribers.lock().expect("no one panics with it");
         for (at, subscriber) in subscribers.iter_mut().enumerate() {
-            let told = match (at, lie) {
-                (0, Lie::WrongDistance) if number == LIED_ABOUT => vec![referring(&[&last[..], b"x"].concat(), &payload)],
-                (0, _) => twist(lie, number, &payload, &frame, &mut held),
+            let frames = match (at, fault) {
+                (0, Fault::WrongDistance) if number == FAULTY_MESSAGE => vec![compressed(&[&last[..], b"x"].concat(), &payload)],
+                (0, _) => faulty_frames(fault, number, &payload, &frame, &mut held),
                 _ => vec![frame.clone()],
             };
-            for frame in told {
+            for frame in frames {
                 let _ = subscriber.write_all(&frame);
             }
-            if at == 0 && lie == Lie::Cut && number == LIED_ABOUT {
+            if at == 0 && fault == Fault::Cut && number == FAULTY_MESSAGE {
                 let _ = subscriber.shutdown(std::net::Shutdown::Both);
             }
         }
@@ -100,23 +100,23 @@ fn broadcast(mut publisher: TcpStream, subscribers: &Mutex<Vec<TcpStream>>, lie:
 }
 
 /// The frames for the first subscriber in place of `frame`, the message `number`.
-fn twist(lie: Lie, number: usize, payload: &[u8], frame: &[u8], held: &mut Option<Vec<u8>>) -> Vec<Vec<u8>> {
-    let truth = vec![frame.to_vec()];
-    match (lie, number) {
-        (Lie::Loss, LIED_ABOUT) => Vec::new(),
-        (Lie::Duplicate, LIED_ABOUT) => vec![frame.to_vec(); 2],
-        (Lie::Reordering, LIED_ABOUT) => {
+fn faulty_frames(fault: Fault, number: usize, payload: &[u8], frame: &[u8], held: &mut Option<Vec<u8>>) -> Vec<Vec<u8>> {
+    let intact = vec![frame.to_vec()];
+    match (fault, number) {
+        (Fault::Loss, FAULTY_MESSAGE) => Vec::new(),
+        (Fault::Duplicate, FAULTY_MESSAGE) => vec![frame.to_vec(); 2],
+        (Fault::Reordering, FAULTY_MESSAGE) => {
             *held = Some(frame.to_vec());
             Vec::new()
         }
-        (Lie::Reordering, _) => truth.into_iter().chain(held.take()).collect(),
-        (Lie::Alteration, LIED_ABOUT) => {
+        (Fault::Reordering, _) => intact.into_iter().chain(held.take()).collect(),
+        (Fault::Alteration, FAULTY_MESSAGE) => {
             let mut altered = payload.to_vec();
             altered[100] ^= 1;
             vec![self::frame(&altered)]
         }
-        (Lie::Stall, number) if number >= LIED_ABOUT => Vec::new(),
-        _ => truth,
+        (Fault::Stall, number) if number >= FAULTY_MESSAGE => Vec::new(),
+        _ => intact,
     }
 }
 
@@ -127,7 +127,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 }
 
 /// A compressed frame with references to `last`, the end of the client's window.
-fn referring(last: &[u8], payload: &[u8]) -> Vec<u8> {
+fn compressed(last: &[u8], payload: &[u8]) -> Vec<u8> {
     let (mut compress, mut packed) = (Compress::new(Compression::best(), false), Vec::with_capacity(payload.len() + 64));
     if !last.is_empty() {
         compress.set_dictionary(last).expect("a raw stream takes a dictionary");

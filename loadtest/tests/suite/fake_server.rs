@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 /// The protocol of a fake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaks {
+pub enum Protocol {
     /// Topics without envelopes.
     Bare,
     /// Centrifugo's JSON protocol.
@@ -22,13 +22,13 @@ pub enum Speaks {
 }
 
 /// A fake that runs as long as the test's process.
-pub struct Fake {
+pub struct FakeServer {
     pub address: SocketAddr,
     hub: Arc<Hub>,
 }
 
 struct Hub {
-    speaks: Speaks,
+    protocol: Protocol,
     /// The number of the delivery that is left out; 0 for none.
     loses: usize,
     deliveries: AtomicUsize,
@@ -36,13 +36,13 @@ struct Hub {
     topics: Mutex<HashMap<String, Vec<TcpStream>>>,
 }
 
-impl Fake {
+impl FakeServer {
     /// Starts a fake that leaves out the delivery number `loses`; 0 for none.
-    pub fn start(speaks: Speaks, loses: usize) -> Self {
+    pub fn start(protocol: Protocol, loses: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let (deliveries, pongs) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let hub = Arc::new(Hub { speaks, loses, deliveries, pongs, topics: Mutex::default() });
+        let hub = Arc::new(Hub { protocol, loses, deliveries, pongs, topics: Mutex::default() });
         let serving = Arc::clone(&hub);
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
@@ -65,17 +65,17 @@ impl Hub {
         if head.starts_with("POST ") {
             return self.serve_posts(socket, head);
         }
-        if let (Speaks::Nchan, Some(topics)) = (self.speaks, path(&head).strip_prefix("/sub/")) {
+        if let (Protocol::Nchan, Some(topics)) = (self.protocol, path(&head).strip_prefix("/sub/")) {
             topics.split(',').for_each(|topic| self.subscribe(topic, &socket));
         }
         let accept = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n\r\n", ACCEPT);
         socket.write_all(accept.as_bytes()).ok()?;
         loop {
             let text = read_text(&mut socket)?;
-            match self.speaks {
-                Speaks::Bare => self.take_bare(&text, &mut socket),
-                Speaks::Centrifugo => self.take_centrifugo(&text, &mut socket),
-                Speaks::Nchan => return None,
+            match self.protocol {
+                Protocol::Bare => self.handle_bare(&text, &mut socket),
+                Protocol::Centrifugo => self.handle_centrifugo(&text, &mut socket),
+                Protocol::Nchan => return None,
             }
         }
     }
@@ -91,7 +91,7 @@ impl Hub {
         }
     }
 
-    fn take_bare(&self, text: &str, socket: &mut TcpStream) {
+    fn handle_bare(&self, text: &str, socket: &mut TcpStream) {
         if let Some((topic, payload)) = text.strip_prefix("PUB ").and_then(|rest| rest.split_once('\n')) {
             self.publish(topic, payload);
         } else if let Some(topics) = text.strip_prefix("SUB ") {
@@ -100,7 +100,7 @@ impl Hub {
         }
     }
 
-    fn take_centrifugo(&self, text: &str, socket: &mut TcpStream) {
+    fn handle_centrifugo(&self, text: &str, socket: &mut TcpStream) {
         let mut replies = Vec::new();
         for line in text.lines() {
             let command: Value = serde_json::from_str(line).expect("each line is a command");
@@ -136,9 +136,11 @@ impl Hub {
             if self.deliveries.fetch_add(1, Ordering::SeqCst) + 1 == self.loses {
                 continue;
             }
-            match self.speaks {
-                Speaks::Centrifugo => send(subscriber, &format!("{{\"push\":{{\"channel\":\"{topic}\",\"pub\":{{\"data\":{payload}}}}}}}")),
-                Speaks::Bare | Speaks::Nchan => send(subscriber, payload),
+            match self.protocol {
+                Protocol::Centrifugo => {
+                    send(subscriber, &format!("{{\"push\":{{\"channel\":\"{topic}\",\"pub\":{{\"data\":{payload}}}}}}}"))
+                }
+                Protocol::Bare | Protocol::Nchan => send(subscriber, payload),
             }
         }
     }
