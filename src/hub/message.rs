@@ -72,10 +72,14 @@ pub struct Extra {
 
 impl Extra {
     /// The memory that the metadata takes, in bytes. The publisher's `info` counts for each of its messages, although they share it.
-    pub fn bytes(&self) -> usize {
-        let info = self.publisher.as_ref().and_then(|publisher| publisher.info.as_ref()).map_or(0, |info| info.bytes());
+    fn bytes(&self) -> usize {
+        self.own_bytes() + self.publisher.as_ref().and_then(|publisher| publisher.info.as_ref()).map_or(0, |info| info.bytes())
+    }
+
+    /// The memory of the metadata without the publisher's `info`, in bytes.
+    fn own_bytes(&self) -> usize {
         let tags = self.tags.iter().map(|(key, value)| size_of::<(Box<str>, Box<str>)>() + key.len() + value.len());
-        size_of::<Self>() + info + tags.sum::<usize>()
+        size_of::<Self>() + tags.sum::<usize>()
     }
 }
 
@@ -167,9 +171,21 @@ impl Message {
         &self.frame()[self.0.header.head_bytes..]
     }
 
-    /// The memory of the payload and of the metadata beside it, in bytes.
+    /// The memory of the payload and of the metadata beside it, in bytes. A history may keep a publisher's `info` longer than its session
+    /// does, so each message counts it.
     pub fn bytes(&self) -> usize {
         self.payload().len() + self.extra.as_ref().map_or(0, |extra| extra.bytes())
+    }
+
+    /// The memory that a message holds on its way to a session, in bytes: that of [`Message::bytes`] without the publisher's `info`, which all
+    /// messages of a session share.
+    pub fn transit_bytes(&self) -> usize {
+        self.payload().len() + self.transit_metadata_bytes()
+    }
+
+    /// The part of [`Message::transit_bytes`] that is not in the frame.
+    pub fn transit_metadata_bytes(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.own_bytes())
     }
 
     /// The whole frame that carries the payload alone, without compression.

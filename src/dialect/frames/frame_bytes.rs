@@ -34,6 +34,14 @@ impl FrameBytes {
         }
     }
 
+    /// The memory that the frame holds beside its own bytes: a message's metadata, which is not in its frame.
+    pub fn metadata_bytes(&self) -> usize {
+        match self {
+            Self::Made(_) | Self::Packed { .. } => 0,
+            Self::OfMessage(message) => message.transit_metadata_bytes(),
+        }
+    }
+
     /// The kind of compression, if the frame is compressed.
     pub fn deflated(&self) -> Option<DeflateHow> {
         match self {

@@ -100,7 +100,7 @@ impl Text {
 }
 
 fn cost(plain: &PlainFrame) -> usize {
-    plain.payload().len() + TEXT_OVERHEAD_BYTES
+    plain.payload().len() + plain.frame.metadata_bytes() + TEXT_OVERHEAD_BYTES
 }
 
 impl References {

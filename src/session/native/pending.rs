@@ -97,7 +97,7 @@ impl Pending {
 }
 
 impl Subscribe {
-    /// Continues the command until the turn of its session is over.
+    /// Continues the command until it is done or its session's turn is over.
     fn resume(mut self: Box<Self>, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Box<Self>> {
         if self.subscribing.resume(principal.grants(), &principal.member(), context) == Answer::Pending {
             return Some(self);

@@ -50,7 +50,7 @@ pub struct Subscribing {
     asked_bytes: usize,
     /// Whether the command has a pattern with wildcards.
     is_wild: bool,
-    /// Whether the command took more than one turn, so that messages may have been published after positions were read.
+    /// Whether a turn ended after positions were read, so that messages may have been published since.
     is_interrupted: bool,
     /// Whether `before` is needed: the command may take several turns, or has patterns.
     notes_before: bool,
@@ -71,8 +71,8 @@ pub struct Subscribing {
 }
 
 enum Stage {
-    /// Nothing was done yet.
-    Queued,
+    /// Nothing has been done yet.
+    New,
     /// The subscriptions that the session had before are noted. The iterator has those that are left.
     Before(std::vec::IntoIter<Pattern>),
     /// The topics of the command are subscribed to.
@@ -86,7 +86,7 @@ enum Stage {
 }
 
 impl Subscribing {
-    /// A command that was not begun.
+    /// A command that has not begun.
     pub fn new(topics: Vec<Result<Pattern, TopicNameError>>, options: SubscribeOptions<'static>) -> Self {
         let SubscribeOptions { last, since, interval, presence } = options;
         let since = LastSeen::new(since);
@@ -104,7 +104,7 @@ impl Subscribing {
             interval,
             presence,
             since,
-            stage: Stage::Queued,
+            stage: Stage::New,
             before: Arc::default(),
             renewed: PatternSet::default(),
             patterns: NewPatterns::default(),
@@ -113,10 +113,10 @@ impl Subscribing {
         }
     }
 
-    /// Continues the command until the turn of its session is over. The session has these `grants`, and presence shows it as `member`.
+    /// Continues the command until it is done or its session's turn is over. The session has these `grants`, and presence shows it as `member`.
     /// Once the answer is ready, [`Subscribing::finish`] is to follow at once.
     pub fn resume(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Answer<()> {
-        if matches!(self.stage, Stage::Queued) {
+        if matches!(self.stage, Stage::New) {
             // A session runs one search of the index at a time.
             if self.is_wild && context.expanded() == Answer::Pending {
                 return Answer::Pending;
@@ -183,7 +183,7 @@ impl Subscribing {
     /// Takes one step. Returns the cost, in steps.
     fn step(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> usize {
         match &mut self.stage {
-            Stage::Queued => {
+            Stage::New => {
                 self.subscriptions_expected = context.subscription_count();
                 let before = if self.notes_before { context.patterns() } else { Vec::new() };
                 self.begins_pacing = self.begins_to_be_paced(context);

@@ -29,7 +29,7 @@ pub struct Unsubscribing {
 }
 
 impl Unsubscribing {
-    /// A command that was not begun. `pushed`: how many items the shard's inbox has received so far.
+    /// A command that has not begun. `pushed`: how many items the shard's inbox has received so far.
     pub fn new(topics: Vec<Result<Pattern, TopicNameError>>, id: Option<RequestId<'_>>, pushed: u64) -> Self {
         Self {
             id: id.map(|RequestId(id)| id.into()),
@@ -48,7 +48,7 @@ impl Unsubscribing {
         self.bytes
     }
 
-    /// Continues the command until the session's turn is over. Ready: the command is complete and answered.
+    /// Continues the command until it is done or its session's turn is over. Ready: the command is complete and answered.
     pub fn resume(&mut self, context: &mut SessionContext<'_>) -> Answer<()> {
         if context.processed(self.pushed) == Answer::Pending {
             return Answer::Pending;

@@ -14,7 +14,7 @@ const PLACES_PER_SLICE: usize = 256;
 
 impl SessionContext<'_> {
     /// Begins to search the topics that `expansion` matches, slice by slice. The first slice runs at once. So a small
-    /// search is complete before a message is published behind the answer.
+    /// search is usually complete before a message is published behind the answer.
     pub fn expand(&mut self, expansion: Expansion) {
         let searches = expansion.may_find(&self.state.env.config.rules);
         let (pushed, processed) = (self.pushed(), self.state.env.processed());

@@ -16,7 +16,7 @@ use crate::position::Position;
 use crate::shard::env::Load;
 use crate::topic_name::TopicName;
 
-/// The bytes that a message counts in an inbox beside its payload.
+/// The bytes that a message counts in an inbox beside its payload and metadata.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 /// The bytes that a control item counts in an inbox. Its other memory is accounted to its connection.
@@ -38,6 +38,13 @@ pub enum Item {
     Presence(Arc<PresenceChange>),
     /// A request of the gateway.
     Control(Control),
+}
+
+impl Item {
+    /// Whether a session begins with this item.
+    pub fn begins_session(&self) -> bool {
+        matches!(self, Self::Control(Control::Expect { .. } | Control::Begin { .. }))
+    }
 }
 
 /// The state of an inbox after a share was taken.
@@ -254,7 +261,7 @@ impl Outlet for Inbox {
 
 fn cost(item: &Item) -> usize {
     match item {
-        Item::Message(message) => message.bytes() + MESSAGE_OVERHEAD_BYTES,
+        Item::Message(message) => message.transit_bytes() + MESSAGE_OVERHEAD_BYTES,
         Item::Presence(change) => change.bytes(),
         Item::LogReplaced(topic, _) => topic.as_str().len() + MESSAGE_OVERHEAD_BYTES,
         Item::Control(_) => CONTROL_BYTES,

@@ -288,5 +288,5 @@ impl Pacing {
 /// Books that a message is held (`change` is 1) or no longer held (-1). It counts as in the outbox.
 fn book(message: &Message, change: i64, tally: &mut Tally) {
     tally.queued(message.rule.id, change);
-    tally.add(Gauge::OutboxBytes, change * message.bytes() as i64);
+    tally.add(Gauge::OutboxBytes, change * message.transit_bytes() as i64);
 }

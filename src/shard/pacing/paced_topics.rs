@@ -25,7 +25,7 @@ pub struct PacedTopics {
     /// Whether the session is queued for [`PacedTopics::adapt`].
     is_queued: bool,
     intervals: Intervals,
-    /// The bytes of held payloads.
+    /// The bytes of held messages.
     bytes: usize,
 }
 
@@ -70,7 +70,7 @@ impl PacedTopics {
             return Decision::Now(due);
         };
         let older = paced.held.replace(message.clone());
-        self.bytes = self.bytes + message.bytes() - bytes(older.as_ref());
+        self.bytes = self.bytes + message.transit_bytes() - bytes(older.as_ref());
         Decision::Held(older)
     }
 
@@ -101,7 +101,7 @@ impl PacedTopics {
             self.remove(topic);
             return None;
         };
-        self.bytes -= message.bytes();
+        self.bytes -= message.transit_bytes();
         let next = self.intervals.of(topic).map(|interval| now + interval);
         match next {
             Some(next) => paced.due = next,
@@ -148,7 +148,7 @@ impl PacedTopics {
                 adapted.moved.push((topic.clone(), paced.due));
             }
         }
-        self.bytes -= adapted.released.iter().map(|message| message.bytes()).sum::<usize>();
+        self.bytes -= adapted.released.iter().map(|message| message.transit_bytes()).sum::<usize>();
         adapted
     }
 
@@ -163,7 +163,7 @@ impl PacedTopics {
     /// Ends the pacing of `topic`. Returns the held message.
     pub fn end(&mut self, topic: &TopicName) -> Option<Message> {
         let held = self.remove(topic)?.held?;
-        self.bytes -= held.bytes();
+        self.bytes -= held.transit_bytes();
         Some(held)
     }
 
@@ -199,7 +199,7 @@ impl PacedTopics {
         let mut left = self.bytes;
         oldest.retain(|message| {
             let goes = left > bytes_max;
-            left -= if goes { message.bytes() } else { 0 };
+            left -= if goes { message.transit_bytes() } else { 0 };
             goes
         });
         for message in &oldest {
@@ -211,7 +211,7 @@ impl PacedTopics {
         oldest
     }
 
-    /// The bytes of held payloads.
+    /// The bytes of held messages.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -233,5 +233,5 @@ impl PacedTopics {
 }
 
 fn bytes(held: Option<&Message>) -> usize {
-    held.map_or(0, |message| message.bytes())
+    held.map_or(0, |message| message.transit_bytes())
 }

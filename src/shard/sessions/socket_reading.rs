@@ -70,7 +70,7 @@ impl Sessions {
     }
 
     /// Whether bytes that were read, or commands of the reader, are left for another turn. A command that waits for
-    /// anything else is none of them.
+    /// anything else does not count.
     fn has_unused(&mut self, slot: u32) -> bool {
         self.reading(slot).is_some_and(|reading| reading.waits >= InputWait::Turn || !reading.unread.is_empty())
     }

@@ -4,8 +4,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use foldhash::HashSet;
-
 use crate::clock::Moment;
 
 /// The time for reading in a tick. Live messages wait for it.
@@ -19,6 +17,9 @@ const INTERACTIVE_TIME: Duration = Duration::from_micros(256);
 /// of a long command, in any case.
 const TURN_MIN: Duration = Duration::from_micros(64);
 
+/// The time of a tick for sessions that begin, of which many may begin with a long subscribe.
+const OPENING_TIME: Duration = Duration::from_micros(256);
+
 /// The slots whose sessions are to be read. Each is in one of the two queues, once.
 #[derive(Default)]
 pub struct Turns {
@@ -26,20 +27,27 @@ pub struct Turns {
     interactive: VecDeque<u32>,
     /// Slots of sessions whose last turns ended before that.
     bulk: VecDeque<u32>,
-    /// The slots in both queues.
-    queued: HashSet<u32>,
+    /// Whether a slot is in one of the queues, by slot.
+    is_queued: Vec<bool>,
     /// The ticks that have begun since a bulk session had a turn, or since none waited.
     bulk_waits: u32,
     /// The moment at which the reading of this tick ends. The first turn sets it.
     tick_ends: Option<Moment>,
     /// The moment at which the turn under way ends.
     turn_ends: Moment,
+    /// The moment at which no more sessions are to begin in this tick. The first that begins sets it.
+    openings_end: Option<Moment>,
+    are_openings_over: bool,
 }
 
 impl Turns {
     /// Queues `slot` behind the others of its kind, if it is not queued already.
     pub fn add(&mut self, slot: u32, is_bulk: bool) {
-        if self.queued.insert(slot) {
+        let index = slot as usize;
+        if index >= self.is_queued.len() {
+            self.is_queued.resize(index + 1, false);
+        }
+        if !std::mem::replace(&mut self.is_queued[index], true) {
             if is_bulk { &mut self.bulk } else { &mut self.interactive }.push_back(slot);
         }
     }
@@ -54,7 +62,7 @@ impl Turns {
     /// A single turn may take all the time, if its first command does. So the first turn is a bulk session's if none had
     /// one in the last tick, and neither kind keeps the other from its turn. `now` reads the clock.
     pub fn next(&mut self, now: impl FnOnce() -> Moment) -> Option<u32> {
-        if self.queued.is_empty() {
+        if self.is_empty() {
             return None;
         }
         let now = now();
@@ -70,15 +78,28 @@ impl Turns {
         } else {
             self.interactive.pop_front()?
         };
-        let share = left / self.queued.len() as u32;
-        self.queued.remove(&slot);
+        self.is_queued[slot as usize] = false;
+        let share = left / ((self.interactive.len() + self.bulk.len()) as u32 + 1);
         self.turn_ends = tick_ends.min(now + share.max(TURN_MIN));
         Some(slot)
     }
 
-    /// Begins the turn of a session that has just begun and is called before it is read.
-    pub fn begin_new(&mut self, now: Moment) {
-        self.turn_ends = now + TURN_MIN;
+    /// Allows sessions to begin for the time of another tick.
+    pub fn begin_openings(&mut self) {
+        (self.openings_end, self.are_openings_over) = (None, false);
+    }
+
+    /// Begins the turn of a session that begins, and may do so with a command. The turns of all such sessions in a tick
+    /// share [`OPENING_TIME`].
+    pub fn begin_opening(&mut self, now: Moment) {
+        let openings_end = *self.openings_end.get_or_insert(now + OPENING_TIME);
+        self.are_openings_over = now >= openings_end;
+        self.turn_ends = openings_end.min(now + TURN_MIN);
+    }
+
+    /// Whether the next session is to begin in a later tick.
+    pub fn are_openings_over(&self) -> bool {
+        self.are_openings_over
     }
 
     /// Whether the turn under way is over.
@@ -88,17 +109,17 @@ impl Turns {
 
     /// Whether no slot is queued.
     pub fn is_empty(&self) -> bool {
-        self.queued.is_empty()
+        self.interactive.is_empty() && self.bulk.is_empty()
     }
 
     /// Whether `slot` is queued.
     pub fn is_queued(&self, slot: u32) -> bool {
-        self.queued.contains(&slot)
+        self.is_queued.get(slot as usize).is_some_and(|is_queued| *is_queued)
     }
 
     /// The queued slots, in no particular order.
     pub fn queued(&self) -> impl Iterator<Item = u32> {
-        self.queued.iter().copied()
+        self.interactive.iter().chain(&self.bulk).copied()
     }
 }
 

@@ -63,6 +63,7 @@ impl ShardState {
     /// Begins a tick: reads the clock and renews the tick's budgets.
     pub fn begin_tick(&mut self) {
         self.env.begin_tick();
+        self.table.turns().begin_openings();
         self.release_budget.begin_tick(self.delivery.ended(), &self.pacing, &self.catch_up);
         self.delivery.subscribers.begin_tick();
         self.presence.begin_tick(self.env.processed(), self.env.now);

@@ -27,7 +27,7 @@ impl Account {
 
     /// Counts a frame that was queued.
     pub fn add(&mut self, queued: &Queued, tally: &mut Tally) {
-        let bytes = queued.frame.len();
+        let bytes = queued.bytes();
         match queued.is_counted() {
             true => (self.counted_bytes, self.counted) = (self.counted_bytes + bytes, self.counted + 1),
             false => self.uncounted_bytes += bytes,
@@ -37,7 +37,7 @@ impl Account {
 
     /// Subtracts a frame that has left the queue.
     pub fn remove(&mut self, queued: &Queued, tally: &mut Tally) {
-        let bytes = queued.frame.len();
+        let bytes = queued.bytes();
         match queued.is_counted() {
             true => (self.counted_bytes, self.counted) = (self.counted_bytes - bytes, self.counted - 1),
             false => self.uncounted_bytes -= bytes,

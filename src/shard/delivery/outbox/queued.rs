@@ -63,6 +63,11 @@ pub enum FrameKind {
 }
 
 impl Queued {
+    /// The memory that the frame holds, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.frame.len() + self.frame.metadata_bytes()
+    }
+
     /// The message that the frame carries, if any.
     pub fn message(&self) -> Option<&Arc<QueuedMessage>> {
         match &self.kind {
@@ -93,5 +98,23 @@ impl Queued {
             FrameKind::Message(message) if message.rule.on_slow == OnSlow::Conflate => Some(&message.topic),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{About, Extra, PayloadKind};
+    use crate::position::{Epoch, Offset};
+
+    /// A frame that keeps its message in memory counts the message's tags. (A raw session's outbox counted the payload
+    /// alone.)
+    #[test]
+    fn tags_count_in_an_outbox() {
+        let position = Position { epoch: Epoch::random(), offset: Offset(1) };
+        let extra = Some(Arc::new(Extra { publisher: None, tags: vec![("key".into(), "a".repeat(1_000).into())] }));
+        let message = Message::new(About { extra, ..About::of_test("chat.a", position, PayloadKind::Json) }, b"1");
+        let queued = Queued { frame: FrameBytes::OfMessage(message), kind: FrameKind::Reply };
+        assert!(queued.frame.len() < 10 && queued.bytes() > 1_000);
     }
 }

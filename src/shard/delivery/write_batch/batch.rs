@@ -19,7 +19,7 @@ const NONE: u32 = u32::MAX;
 /// Set in a link whose session has unsubscribed from the message's topic since. A batch has far fewer frames than this.
 const UNSUBSCRIBED: u32 = 1 << 31;
 
-/// The bytes that a message counts in a batch beside its payload.
+/// The bytes that a message counts in a batch beside its payload and metadata.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 /// The most frames of a batch. A batch that is full is written completely before anything is read, so that it ends and
@@ -365,5 +365,5 @@ impl WriteBatch {
 }
 
 fn cost(message: &Message) -> usize {
-    message.bytes() + MESSAGE_OVERHEAD_BYTES
+    message.transit_bytes() + MESSAGE_OVERHEAD_BYTES
 }
