@@ -80,8 +80,8 @@ fn fanout_encodes_once(_: &mut Criterion) {
     tally.hand_over();
     let plain = Encoded::new(message(&json(2_048))).frame(Encoding::websocket(Dialect::Json, None), &mut encoder, &mut tally);
     let payloads = (plain.len() - 4 + 2_048) * 2;
-    let told = format!("belfry_deflate_in_bytes_total {payloads}");
-    assert!(metrics.render().lines().any(|line| line == told), "both dialects were compressed once for each of two windows: {told}");
+    let line = format!("belfry_deflate_in_bytes_total {payloads}");
+    assert!(metrics.render().lines().any(|other| other == line), "both dialects were compressed once for each of two windows: {line}");
 }
 
 fn an_envelope_is_written_around_the_payload(criterion: &mut Criterion) {

@@ -43,7 +43,8 @@ impl Gateway {
         SETTINGS.iter().chain(settings).for_each(|setting| sources.set(setting).expect("KEY=VALUE"));
         let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems:?}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads can be had");
-        let starting = async { server::start(config, sources, Signals::new().expect("signals can be heard"), Supervisor::default()).await };
+        let starting =
+            async { server::start(config, sources, Signals::new().expect("signals can be handled"), Supervisor::default()).await };
         let running = runtime.block_on(starting).expect("the gateway starts");
         let ListenAddress::Network(address) = running.addresses[0] else { panic!("the gateway listens on an address") };
         runtime.spawn(running.run_until_drained());

@@ -1,9 +1,8 @@
 //! The reading side of sessions: from a connection's bytes to commands, and from commands to requests to the hub.
 
-mod carrier;
+mod carriers;
 mod centrifugo;
 mod command_rate;
-mod frame_rate;
 mod native;
 mod opening;
 mod principal;
@@ -11,11 +10,9 @@ mod protocol;
 mod publishes;
 mod reading;
 mod rejected;
-mod request_carrier;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
-mod websocket_carrier;
 mod work;
 
 pub use centrifugo::{EmulatedOpening, SessionAddress, open_emulated};
@@ -25,12 +22,12 @@ pub use subscriptions::SubscribeOptions;
 
 use std::sync::Arc;
 
+use carriers::WebSocketCarrier;
 use centrifugo::Centrifugo;
 use native::{Echo, Native, Raw};
 use principal::Principal;
 use reading::Session;
 use rejected::Rejected;
-use websocket_carrier::WebSocketCarrier;
 
 use crate::shard::Reader;
 

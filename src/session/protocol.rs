@@ -9,7 +9,7 @@ use crate::session_id::MemberInfo;
 use crate::shard::{AdminCommand, SessionContext};
 use crate::topic_name::TopicName;
 
-/// Executes the messages of one session. A [`Carrier`](super::carrier::Carrier) hands over each message whole.
+/// Executes the messages of one session. A [`Carrier`](super::carriers::Carrier) hands over each message whole.
 pub trait Protocol: Send {
     /// The limit that bounds the length of a message.
     const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::carrier::Carrier;
+use super::carriers::Carrier;
 use super::protocol::Protocol;
 use crate::codes::CloseCode;
 use crate::frame::Inflater;
@@ -111,9 +111,9 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::carriers::WebSocketCarrier;
     use crate::session::centrifugo::Centrifugo;
     use crate::session::native::Native;
-    use crate::session::websocket_carrier::WebSocketCarrier;
 
     /// The struct is all memory that an idle session has for itself.
     #[test]

@@ -6,7 +6,7 @@ use super::admin;
 use crate::auth::Identity;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::metrics::CloseReason;
-use crate::session::carrier::OneWay;
+use crate::session::carriers::OneWay;
 use crate::session::opening::Services;
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;

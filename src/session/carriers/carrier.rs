@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::protocol::Protocol;
 use crate::clock::Moment;
 use crate::frame::Inflater;
+use crate::session::protocol::Protocol;
 use crate::session_id::SessionSecret;
 use crate::shard::{Forwarded, HeldInput, SessionContext};
 

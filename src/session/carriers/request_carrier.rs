@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::carrier::Carrier;
 use super::frame_rate::FrameRate;
-use super::protocol::Protocol;
 use crate::clock::Moment;
 use crate::frame::Inflater;
 use crate::metrics::LimitKey;
+use crate::session::protocol::Protocol;
 use crate::session_id::SessionSecret;
 use crate::shard::{Forwarded, HeldInput, SessionContext};
 

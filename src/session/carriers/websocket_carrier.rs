@@ -2,11 +2,11 @@
 
 use super::carrier::Carrier;
 use super::frame_rate::FrameRate;
-use super::protocol::Protocol;
 use crate::clock::Moment;
 use crate::codes::CloseCode;
 use crate::frame::{Agreement, FrameReader, Inflater, Received, Violation};
 use crate::metrics::{CloseReason, LimitKey};
+use crate::session::protocol::Protocol;
 use crate::shard::{HeldInput, SessionContext};
 
 /// One WebSocket.
