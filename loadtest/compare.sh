@@ -40,8 +40,9 @@ alone="slow storm churn chat drain"
 
 names() { sed -n 's/^\([a-z0-9-]*\) |.*/\1/p' <<<"$compared"; tr ' ' '\n' <<<"$alone"; }
 
-# tell NAME FILE COMMAND…: writes the command and its output. Failed checks are in the output, and do not end the script.
-tell() {
+# record NAME COMMAND…: writes the command and its output to NAME.md. Failed checks are in the output, and do not end the
+# script.
+record() {
   local name="$1" file="$folder/$1.md"
   shift
   echo "== $name" >&2
@@ -54,14 +55,14 @@ tell() {
 compare() {
   local name="$1" servers="${2//PEERS/$broadcasters}"
   shift 2
-  tell "$name" "$loadtest" compare --start "$belfry" --pin --keep-going --with "$servers" --repeat "$repeat" --duration "$seconds" \
+  record "$name" "$loadtest" compare --start "$belfry" --pin --keep-going --with "$servers" --repeat "$repeat" --duration "$seconds" \
     --html "$folder/$name.html" "$@"
 }
 
 run() {
   local name="$1" servers arguments
   if grep -qw -- "$name" <<<"$alone"; then
-    tell "$name" "$loadtest" "$name" --start "$belfry" --pin --html "$folder/$name.html"
+    record "$name" "$loadtest" "$name" --start "$belfry" --pin --html "$folder/$name.html"
     return
   fi
   IFS='|' read -r _ servers arguments < <(grep "^$name |" <<<"$compared") || {

@@ -152,7 +152,6 @@ impl Engine {
             Ok(0) => self.end_session(index, Phase::Closed),
             Ok(length) => {
                 self.read_at = self.clock.now();
-                self.ledger.counts.received_bytes += length as u64;
                 let was_pending = session.is_pending();
                 let ended = receive::receive(session, &mut self.ledger, &self.buffer[..length], self.read_at);
                 self.pending -= usize::from(was_pending && !session.is_pending());
@@ -227,9 +226,7 @@ impl Engine {
     /// Ends the session. Closing the socket removes it from the poll.
     pub(super) fn end_session(&mut self, index: usize, phase: Phase) {
         let session = &mut self.sessions[index];
-        if session.is_pending() {
-            self.pending -= 1;
-        }
+        self.pending -= usize::from(session.is_pending());
         self.ledger.session_ended(session, phase == Phase::Closed);
         session.end(phase);
         if session.failover.is_enabled() && phase == Phase::Closed {

@@ -85,7 +85,7 @@ impl Engine {
         self.load = Some(load);
     }
 
-    /// Stops the load, and returns it with its latenesses.
+    /// Stops the load, and returns it with its lateness.
     pub fn stop_publishing(&mut self) -> Option<Load> {
         self.load.take()
     }
@@ -102,12 +102,12 @@ impl Engine {
     /// Runs until no delivery is owed, or none has arrived for `patience`.
     pub fn await_deliveries(&mut self, patience: Duration) -> anyhow::Result<()> {
         let patience = nanoseconds(patience);
-        let (mut heard, mut since) = (self.ledger.counts.deliveries, self.clock.now());
+        let (mut deliveries, mut since) = (self.ledger.counts.deliveries, self.clock.now());
         while self.ledger.outstanding > 0 && self.clock.now() < since + patience {
             self.begin_connecting()?;
             self.tick(self.clock.now() + CHECK_STEP);
-            if self.ledger.counts.deliveries != heard {
-                (heard, since) = (self.ledger.counts.deliveries, self.clock.now());
+            if self.ledger.counts.deliveries != deliveries {
+                (deliveries, since) = (self.ledger.counts.deliveries, self.clock.now());
             }
         }
         // A message that arrives now is a duplicate. This waits for such messages.
@@ -119,8 +119,8 @@ impl Engine {
         sessions.into_iter().for_each(|index| self.end_session(index, Phase::Disconnected));
     }
 
-    /// Stops reading from `sessions`. Their receive buffers become small, so that the kernel does not receive
-    /// for them for a long time.
+    /// Stops reading from `sessions`. Their receive buffers become small, so that the kernel soon stops to receive
+    /// for them.
     pub fn stall(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
             self.ledger.expect_deliveries(&mut self.sessions[index], false);

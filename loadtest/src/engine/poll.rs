@@ -12,13 +12,14 @@ const TIMER: u64 = u64::MAX;
 const EVENTS_MAX: usize = 1024;
 
 /// The readiness for which a socket is polled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Interest {
     /// Nothing: the session is stalled.
     None,
     /// Readability.
     Read,
     /// Readability and writability: bytes wait to be written.
+    #[default]
     ReadWrite,
 }
 

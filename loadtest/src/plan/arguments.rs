@@ -144,7 +144,7 @@ mod tests {
             assert_eq!(seconds(text), Ok(expected), "{text}");
         }
         for text in ["", "s", "-1", "-1s", "soon", "inf", "NaN", "3 parsecs"] {
-            assert!(seconds(text).is_err_and(|told| told.contains("10s")), "{text}");
+            assert!(seconds(text).is_err_and(|error| error.contains("10s")), "{text}");
         }
     }
 }

@@ -178,8 +178,11 @@ impl Settings {
         let needs_topics = self.scenario == Scenario::Market;
         ensure!(!needs_topics || self.dialect.takes_many_topics(), "{scenario} takes many topics a session, and {dialect} takes one");
         let by_http = self.publish_by == PublishBy::Http;
-        let speaks = matches!(self.scenario, Scenario::Chat | Scenario::Drain | Scenario::Failover);
-        ensure!(!by_http || !speaks, "in {scenario} sessions publish: it can't be had with --publish-by http, or with nchan");
+        let publishes_in_sessions = matches!(self.scenario, Scenario::Chat | Scenario::Drain | Scenario::Failover);
+        ensure!(
+            !by_http || !publishes_in_sessions,
+            "in {scenario} sessions publish: it can't be had with --publish-by http, or with nchan"
+        );
         let takes_posts = self.is_belfry() || self.dialect == Dialect::Nchan;
         ensure!(!by_http || takes_posts, "{dialect} takes no --publish-by http; Belfry's dialects and nchan do");
         Ok(())

@@ -125,23 +125,20 @@ impl Report {
 
     /// Looks for reasons why the figures may be wrong.
     pub(crate) fn warn(&mut self) {
-        let (own, server_waited) = (&self.own, self.server.map_or(0.0, |server| server.waited_share));
-        let lateness = self.lateness.p99;
+        let server_waited = self.server.map_or(0.0, |server| server.waited_share);
+        let [used, waited, server_waited] = [self.own.cpu_share, self.own.waited_share, server_waited].map(|share| share * 100.0);
+        let late = self.lateness.p99 / 1e3;
         let warnings = [
-            (own.cpu_share > 0.85).then(|| {
-                let share = own.cpu_share * 100.0;
-                format!("the load test itself used {share:.0} % of a core: the delays are partly its own; ask for less, or measure CPU per delivery instead")
+            (used > 85.0).then(|| {
+                format!("the load test itself used {used:.0} % of a core: the delays are partly its own; ask for less, or measure CPU per delivery instead")
             }),
-            (own.waited_share > 0.05).then(|| {
-                let share = own.waited_share * 100.0;
-                format!("the load test waited for a CPU {share:.0} % of the time: the machine is too busy for its delays to mean much")
+            (waited > 5.0).then(|| {
+                format!("the load test waited for a CPU {waited:.0} % of the time: the machine is too busy for its delays to mean much")
             }),
-            (server_waited > 0.1).then(|| {
-                format!("the server's threads waited for a CPU {:.0} % of the time: something else runs there", server_waited * 100.0)
+            (server_waited > 10.0).then(|| {
+                format!("the server's threads waited for a CPU {server_waited:.0} % of the time: something else runs there")
             }),
-            (lateness > 1_000.0).then(|| {
-                format!("messages were sent {:.1} ms late (p99): the load test could not keep its own schedule", lateness / 1e3)
-            }),
+            (late > 1.0).then(|| format!("messages were sent {late:.1} ms late (p99): the load test could not keep its own schedule")),
             self.verdict.findings.errors.contains_key("rate_limited").then(|| {
                 "the gateway refused publishes by `limits.commands_per_second`, and they count as lost: use more --publishers, raise the key, or let --start start a gateway".to_owned()
             }),

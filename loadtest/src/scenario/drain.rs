@@ -1,4 +1,4 @@
-//! `drain`: SIGTERM under load. Every session must be told of it, if its dialect has an event for that, and lose nothing
+//! `drain`: SIGTERM under load. Every session must receive its announcement, if its dialect has one, and all messages
 //! before its close. Closes must be spread.
 
 use std::time::Duration;
@@ -60,8 +60,8 @@ fn check_closes(bench: &mut Bench) -> anyhow::Result<()> {
     if others > 0 {
         bench.failures.push(format!("{others} sessions were closed, but not with {}", codes[0]));
     }
-    let told = |dialect: Dialect, sessions: usize| if dialect.announces_drains() { sessions as u64 } else { 0 };
-    let due = told(subscribers, bench.settings.sessions) + told(publishers, bench.settings.publishers);
+    let announcements = |dialect: Dialect, sessions: usize| if dialect.announces_drains() { sessions as u64 } else { 0 };
+    let due = announcements(subscribers, bench.settings.sessions) + announcements(publishers, bench.settings.publishers);
     if verdict.findings.draining < due {
         bench.failures.push(format!("{} of {due} sessions were told of the drain", verdict.findings.draining));
     }

@@ -16,7 +16,6 @@ use crate::wire::{Inflater, SubscribedTopic};
 pub struct Counts {
     pub published: u64,
     pub deliveries: u64,
-    pub received_bytes: u64,
     /// The bytes on the wire of WebSocket messages with deliveries, without frame heads.
     pub message_bytes: u64,
     /// The same after inflating.
@@ -71,13 +70,13 @@ impl Ledger {
 
     /// Notes that the session is subscribed. From now on deliveries are owed to it, including those that it missed.
     pub fn subscribed(&mut self, session: &mut Session, topics: &[SubscribedTopic]) {
-        let is_foreign = |told: &SubscribedTopic| self.topics.index_of(&session.topics, &told.topic).is_none();
+        let is_foreign = |topic: &SubscribedTopic| self.topics.index_of(&session.topics, &topic.topic).is_none();
         if !topics.is_empty() && topics.iter().all(is_foreign) {
             // The answer belongs to a subscribe that the session has replaced by another.
             return;
         }
         self.expect_deliveries(session, false);
-        topics.iter().for_each(|told| self.note_position(session, told));
+        topics.iter().for_each(|topic| self.note_position(session, topic));
         session.phase = Phase::Open;
         session.resumes = true;
         self.expect_deliveries(session, true);
@@ -101,19 +100,19 @@ impl Ledger {
         self.acknowledged(session);
     }
 
-    fn note_position(&mut self, session: &mut Session, told: &SubscribedTopic) {
-        let Some(index) = self.topics.index_of(&session.topics, &told.topic) else { return };
+    fn note_position(&mut self, session: &mut Session, position: &SubscribedTopic) {
+        let Some(index) = self.topics.index_of(&session.topics, &position.topic) else { return };
         let topic = session.topics[index];
-        self.topics.topic_mut(topic).epoch.clone_from(&told.epoch);
-        match told.recovered {
+        self.topics.topic_mut(topic).epoch.clone_from(&position.epoch);
+        match position.recovered {
             Some(true) => self.counts.findings.recovered.0 += 1,
             recovered => {
                 self.counts.findings.recovered.1 += u64::from(recovered.is_some());
-                session.offsets[index] = told.offset;
+                session.offsets[index] = position.offset;
                 let tracks = &mut session.tracks[self.topics.tracks_of(&session.topics, index)];
                 match tracks {
                     // With one publisher the offsets of a topic are its sequence numbers, so the next message is known.
-                    [track] if !self.clustered => *track = Track::after(told.offset as u32),
+                    [track] if !self.clustered => *track = Track::after(position.offset as u32),
                     tracks if recovered.is_some() => tracks.fill(Track::FROM_ANYWHERE),
                     _ => {}
                 }

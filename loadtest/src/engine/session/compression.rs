@@ -4,7 +4,7 @@ use crate::wire::inflate::BadDeflate;
 use crate::wire::{Deflate, Inflater, Window};
 
 /// The compression of a session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Compression {
     offer: Deflate,
     agreed: Deflate,
@@ -14,7 +14,7 @@ pub struct Compression {
 
 impl Compression {
     pub fn offering(offer: Deflate) -> Self {
-        Self { offer, agreed: Deflate::Off, window: None }
+        Self { offer, ..Self::default() }
     }
 
     /// Drops the window at the end of a connection.

@@ -1,6 +1,6 @@
 //! The end of a session's connection: whether a drain was announced, and the code.
 
-/// What the server said about the end.
+/// What the server has announced.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ending {
     drains: bool,

@@ -1,7 +1,7 @@
 //! The failover of a session: its gateway, whether it moves to the next one, and the longest time without a message.
 
 /// The gateway of a session, and the times of its messages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Failover {
     gateway: usize,
     is_enabled: bool,
@@ -12,7 +12,7 @@ pub struct Failover {
 impl Failover {
     /// A session that stays at the gateway `gateway`.
     pub fn disabled(gateway: usize) -> Self {
-        Self { gateway, is_enabled: false, last_message: 0, longest_silence: 0 }
+        Self { gateway, ..Self::default() }
     }
 
     /// The index of its gateway among the targets.

@@ -19,9 +19,10 @@ use crate::sequence::{Missing, Track};
 use crate::wire::{Deflate, Dialect};
 
 /// The state of a session's connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Disconnected by the scenario.
+    /// Disconnected by the scenario, or not yet connected.
+    #[default]
     Disconnected,
     /// TCP is connecting.
     Connecting,
@@ -35,6 +36,7 @@ pub enum Phase {
     Closed,
 }
 
+#[derive(Default)]
 pub struct Session {
     pub transport: Option<Transport>,
     pub phase: Phase,
@@ -71,26 +73,13 @@ pub struct Session {
 impl Session {
     pub fn new(dialect: Dialect, offer: Deflate, topics: Vec<u32>, gateway: usize) -> Self {
         Self {
-            transport: None,
-            phase: Phase::Disconnected,
             dialect,
-            publishes_by_http: false,
-            batch: Vec::new(),
-            pending_subscribes: PendingSubscribes::default(),
-            interest: Interest::ReadWrite,
             compression: Compression::offering(offer),
-            expects_deliveries: false,
             is_timed: true,
             failover: Failover::disabled(gateway),
-            resumes: false,
-            ending: Ending::default(),
-            incomplete: Vec::new(),
-            fragments: Vec::new(),
-            outgoing: Vec::new(),
             offsets: vec![0; topics.len()].into_boxed_slice(),
             topics: topics.into_boxed_slice(),
-            tracks: Vec::new(),
-            missing: Missing::default(),
+            ..Self::default()
         }
     }
 

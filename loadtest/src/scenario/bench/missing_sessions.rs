@@ -2,7 +2,7 @@
 
 use crate::engine::Findings;
 
-/// What the server said, and a remedy if one is known.
+/// The reasons of the server, and a remedy if one is known.
 pub fn explanation(findings: &Findings) -> String {
     let Findings { refusals, faults, errors, closes, .. } = findings;
     let reasons = refusals.iter().chain(faults).map(|(reason, count)| format!("{count} × {reason}"));

@@ -242,7 +242,7 @@ impl Bench {
         if !self.settings.scenario.expects_closes() && !verdict.findings.closes.is_empty() {
             self.failures.push("the server closed sessions that behaved".to_owned());
         }
-        let metrics = self.compare_metrics();
+        let metrics = self.compare_metrics().unwrap_or_default();
         let (from, to) = self.measured.take().unwrap_or_else(|| {
             let now = self.totals();
             (now.clone(), now)
@@ -280,15 +280,14 @@ impl Bench {
     }
 
     /// The growth of the gateway's counters. A gateway that this run started must have counted what has arrived.
-    fn compare_metrics(&mut self) -> BTreeMap<String, f64> {
-        let Some((metrics, at_rest)) = self.metrics.as_ref().and_then(|metrics| Some((metrics, metrics.at_rest()?))) else {
-            return BTreeMap::new();
-        };
+    fn compare_metrics(&mut self) -> Option<BTreeMap<String, f64>> {
+        let metrics = self.metrics.as_ref()?;
+        let at_rest = metrics.at_rest()?;
         if self.starts_gateway() {
             let deliveries = self.settings.scenario.keeps_all_sessions().then_some(self.engine.counts().deliveries);
             self.failures.extend(gateway_metrics::failures(&at_rest, deliveries));
         }
-        metrics.growth(&at_rest)
+        Some(metrics.growth(&at_rest))
     }
 
     fn totals(&self) -> Totals {

@@ -16,10 +16,11 @@ use crate::wire::frame::{Opcode, push_masked};
 pub use reply::{Reply, SubscribedTopic};
 
 /// The protocol of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// Belfry's native dialect.
+    #[default]
     Json,
     /// Belfry's raw dialect: the path is the topic.
     Raw,
@@ -60,7 +61,7 @@ impl Dialect {
             // With `echo`, all members of a chat receive the same messages.
             (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
             (Self::Nchan, topics) => format!("/sub/{}", topics.join(",")),
-            // The path of the native dialect speaks no other, so it is taken for the server's.
+            // The path of the native dialect has no other dialect, so it stands for the server's default.
             (Self::CentrifugoJson | Self::CentrifugoProtobuf, _) if matches!(path, "" | "/" | "/ws") => self.default_path().to_owned(),
             (Self::CentrifugoProtobuf, _) if !path.contains('?') => format!("{path}?format=protobuf"),
             _ => path.to_owned(),
@@ -95,12 +96,12 @@ impl Dialect {
         self == Self::Json || self.is_centrifugo()
     }
 
-    /// Whether every session is told of a drain before its end.
+    /// Whether a drain is announced to every session before its end.
     pub fn announces_drains(self) -> bool {
         self == Self::Json || self.is_stream()
     }
 
-    /// The code with which a drain ends sessions. A stream that ends after it was told of the drain counts as closed with
+    /// The code with which a drain ends sessions. A stream that ends after the announcement counts as closed with
     /// 1001.
     pub fn drain_code(self) -> u16 {
         if self.is_centrifugo() { 3001 } else { 1001 }
@@ -138,7 +139,7 @@ impl Dialect {
         if matches!(self, Self::Nats | Self::CentrifugoProtobuf) { Opcode::Binary } else { Opcode::Text }
     }
 
-    /// Whether only Belfry speaks it.
+    /// Whether only Belfry has it.
     pub fn is_belfrys_own(self) -> bool {
         matches!(self, Self::Json | Self::Raw) || self.is_stream()
     }

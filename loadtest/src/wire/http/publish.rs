@@ -23,11 +23,7 @@ pub fn push_message(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, to
     if dialect == Dialect::Nchan {
         return request(out, &format!("/pub/{topic}"), payload, None);
     }
-    batch.extend_from_slice(b"{\"topic\":\"");
-    batch.extend_from_slice(topic.as_bytes());
-    batch.extend_from_slice(b"\",\"data\":");
-    batch.extend_from_slice(payload);
-    batch.extend_from_slice(b"}\n");
+    batch.extend_from_slice(&[b"{\"topic\":\"", topic.as_bytes(), b"\",\"data\":", payload, b"}\n"].concat());
 }
 
 /// Appends the request that publishes `batch`, and empties it.
