@@ -2,9 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::wire::Tls;
-use crate::wire::http::get::get;
+
+/// From the first packet to the end of the answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// The value of each family, summed over its series.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -14,7 +30,29 @@ impl Scrape {
     /// Requests the metrics of the gateway at `address`, which `Host` calls `host`; `None` if there are none for these
     /// credentials.
     pub fn fetch(address: SocketAddr, host: &str, token: Option<&str>, tls: Option<&Tls>) -> Option<Self> {
-        Some(Self::parse(std::str::from_utf8(&get(address, host, "/metrics", token, tls)?).ok()?))
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        runtime.block_on(async { tokio::time::timeout(DEADLINE, Self::fetch_in_time(address, host, token, tls)).await.ok()? })
+    }
+
+    async fn fetch_in_time(address: SocketAddr, host: &str, token: Option<&str>, tls: Option<&Tls>) -> Option<Self> {
+        let tcp = TcpStream::connect(address).await.ok()?;
+        let stream: Box<dyn Stream> = match tls {
+            Some(tls) => Box::new(TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), tcp).await.ok()?),
+            None => Box::new(tcp),
+        };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        // The task ends with the runtime, and its errors are those of the request.
+        tokio::spawn(connection);
+        let mut request = Request::get("/metrics").header("Host", host);
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let response = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
+        if response.status() != StatusCode::OK {
+            return None;
+        }
+        let body = response.into_body().collect().await.ok()?.to_bytes();
+        Some(Self::parse(std::str::from_utf8(&body).ok()?))
     }
 
     fn parse(text: &str) -> Self {

@@ -1,6 +1,5 @@
 //! HTTP from the client's side: the upgrade, streams, publishing, and TLS.
 
-pub mod get;
 mod head;
 pub mod publish;
 pub mod stream;
