@@ -24,6 +24,12 @@ impl Live {
         Self { current: RwLock::new(counted(config, metrics)), metrics: Arc::clone(metrics), generation: AtomicU64::new(0) }
     }
 
+    /// Starts with these limits, for tests.
+    #[cfg(test)]
+    pub fn with_limits(limits: super::limits::Limits) -> Arc<Self> {
+        Arc::new(Self::new(&Config { limits, ..Config::default() }, &Arc::default()))
+    }
+
     /// The configuration in force now.
     pub fn load(&self) -> Arc<Config> {
         Arc::clone(&self.current.read())

@@ -146,8 +146,8 @@ mod tests {
     fn publish_all(lines: u64, per_second: f64, burst: f64) -> (Vec<u64>, u64, Duration) {
         let clock = Clock::by_hand(Timestamp(0));
         let mut window = Window::new(clock.moment(), true);
-        let (mut taken, mut refusals, mut next, mut tokens, mut filled_at) = (Vec::new(), 0, 1, burst, clock.moment());
-        while taken.len() < lines as usize {
+        let (mut accepted, mut refusals, mut next, mut tokens, mut filled_at) = (Vec::new(), 0, 1, burst, clock.moment());
+        while accepted.len() < lines as usize {
             let mut batch = Vec::new();
             while window.send_at(clock.moment()) == SendAt::Now {
                 let Some(line) = window.take_refused().or_else(|| {
@@ -167,7 +167,7 @@ mod tests {
                 filled_at = clock.moment();
                 if tokens >= 1.0 {
                     tokens -= 1.0;
-                    taken.push(number);
+                    accepted.push(number);
                     assert!(window.answered(number));
                 } else {
                     refusals += 1;
@@ -176,21 +176,21 @@ mod tests {
             }
         }
         assert!(window.is_all_answered());
-        (taken, refusals, clock.moment().elapsed_at_start())
+        (accepted, refusals, clock.moment().elapsed_at_start())
     }
 
     #[test]
     fn all_lines_are_accepted_in_order_with_the_default_limits() {
-        let (taken, refusals, time) = publish_all(2_000, 100.0, 200.0);
-        assert_eq!(taken, (1..=2_000).collect::<Vec<_>>());
+        let (accepted, refusals, time) = publish_all(2_000, 100.0, 200.0);
+        assert_eq!(accepted, (1..=2_000).collect::<Vec<_>>());
         assert!(refusals <= 5, "{refusals}");
         assert!(time < Duration::from_secs(21), "{time:?}");
     }
 
     #[test]
     fn a_higher_rate_than_the_default_is_used() {
-        let (taken, refusals, time) = publish_all(5_000, 1e6, 1e6);
-        assert_eq!(taken, (1..=5_000).collect::<Vec<_>>());
+        let (accepted, refusals, time) = publish_all(5_000, 1e6, 1e6);
+        assert_eq!(accepted, (1..=5_000).collect::<Vec<_>>());
         assert_eq!(refusals, 0);
         assert!(time < Duration::from_secs(6), "{time:?}");
     }
@@ -199,9 +199,9 @@ mod tests {
     /// bursts).
     #[test]
     fn a_lower_rate_than_the_default_loses_no_line() {
-        let (mut taken, refusals, _) = publish_all(300, 5.0, 10.0);
-        taken.sort_unstable();
-        assert_eq!(taken, (1..=300).collect::<Vec<_>>());
+        let (mut accepted, refusals, _) = publish_all(300, 5.0, 10.0);
+        accepted.sort_unstable();
+        assert_eq!(accepted, (1..=300).collect::<Vec<_>>());
         assert!(refusals < 100, "{refusals}");
     }
 

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn streams_and_peers_are_read_from_the_metrics() {
         let metrics = Metrics::new();
-        assert_eq!(read(&metrics.render()), None, "a gateway alone");
+        assert_eq!(read(&metrics.render()), None, "a gateway without a cluster");
         metrics.set_cluster_stream("QUOTES", ClusterState::Stalled, Duration::from_millis(7_500));
         metrics.set_cluster_stream("CHAT-1", ClusterState::Live, Duration::from_secs(1));
         metrics.cluster_received("QUOTES", 1_234);

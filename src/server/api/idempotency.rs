@@ -84,7 +84,7 @@ impl Known {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::config::{Config, Limits};
+    use crate::config::Limits;
     use crate::position::{Epoch, Offset};
 
     fn position(offset: u64) -> Position {
@@ -99,10 +99,9 @@ mod tests {
     /// One key publishes once in five minutes; past `idempotency_keys` the oldest is forgotten.
     #[tokio::test]
     async fn keys_are_kept_for_five_minutes_and_are_bounded() {
-        let (clock, metrics) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()));
-        let limits = Limits { idempotency_keys: 2, ..Limits::default() };
-        let live = Arc::new(Live::new(&Config { limits, ..Config::default() }, &metrics));
-        let keys = Idempotency::new(&live, &metrics, &clock);
+        let clock = Clock::by_hand(Timestamp(0));
+        let live = Live::with_limits(Limits { idempotency_keys: 2, ..Limits::default() });
+        let keys = Idempotency::new(&live, &Arc::default(), &clock);
         assert_eq!((published(&keys, "a", 1).await, published(&keys, "a", 2).await, published(&keys, "b", 3).await), (1, 1, 3));
         assert_eq!((published(&keys, "c", 4).await, published(&keys, "b", 5).await, published(&keys, "a", 6).await), (4, 3, 6));
         clock.advance(KNOWN_FOR);

@@ -147,13 +147,11 @@ fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::Limits;
 
     fn admission(sessions: usize, per_address: usize, possible: usize) -> Arc<Admission> {
-        let mut config = Config::default();
-        config.limits.sessions = sessions;
-        config.limits.sessions_per_address = per_address;
-        Admission::new(Arc::new(Live::new(&config, &Arc::default())), possible, None)
+        let limits = Limits { sessions, sessions_per_address: per_address, ..Limits::default() };
+        Admission::new(Live::with_limits(limits), possible, None)
     }
 
     fn at(last: u8) -> IpAddr {

@@ -103,16 +103,14 @@ impl Failures {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::config::Config;
+    use crate::config::Limits;
 
     /// PROTOCOL 7: after `failures_per_minute` failures an address is refused for a minute. Other addresses are not.
     #[test]
     fn an_address_with_too_many_failures_is_refused_for_a_minute() {
-        let mut config = Config::default();
-        config.limits.failures_per_minute = 3;
         let clock = Clock::by_hand(Timestamp(0));
-        let metrics = Arc::new(Metrics::new());
-        let failures = Failures::new(&Arc::new(Live::new(&config, &metrics)), &metrics, &clock);
+        let live = Live::with_limits(Limits { failures_per_minute: 3, ..Limits::default() });
+        let failures = Failures::new(&live, &Arc::default(), &clock);
         let (here, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         for _ in 0..3 {
             assert!(failures.check(here).is_ok());

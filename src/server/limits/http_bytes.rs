@@ -96,15 +96,13 @@ impl AsRef<[u8]> for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::Limits;
 
     /// PROTOCOL 7: bytes count until their last copy is dropped. Past the limit a request gets 503 with `Retry-After`.
     #[test]
     fn bytes_count_until_their_last_copy_is_dropped() {
-        let mut config = Config::default();
-        config.limits.http_bytes = 10;
-        let metrics = Arc::new(Metrics::new());
-        let account = HttpBytes::new(&Arc::new(Live::new(&config, &metrics)), &metrics);
+        let live = Live::with_limits(Limits { http_bytes: 10, ..Limits::default() });
+        let account = HttpBytes::new(&live, &Arc::default());
         let held = account.reserve(8).unwrap().into_holding(Bytes::from_static(b"12345678"));
         let copy = held.slice(2..4);
         drop(held);

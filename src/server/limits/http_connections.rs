@@ -235,14 +235,11 @@ impl Drop for HttpPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::Limits;
 
     fn connections(all: usize, each: usize) -> Arc<HttpConnections> {
-        let mut config = Config::default();
-        config.limits.http_connections = all;
-        config.limits.http_connections_per_address = each;
-        let metrics = Arc::new(Metrics::new());
-        HttpConnections::new(&Arc::new(Live::new(&config, &metrics)), &metrics)
+        let limits = Limits { http_connections: all, http_connections_per_address: each, ..Limits::default() };
+        HttpConnections::new(&Live::with_limits(limits), &Arc::default())
     }
 
     fn at(last: u8) -> Option<IpAddr> {
