@@ -1,6 +1,6 @@
-//! The baseline of a machine: a server that only sends, which is the least that a gateway does.
+//! The baseline of a machine: a server that only sends, which is the least work of a gateway.
 //!
-//! The server has as much of WebSocket as the load test's sessions need: a fixed answer to the upgrade, and frames. It
+//! The server has the part of WebSocket that the load test's sessions need: a fixed answer to the upgrade, and frames. It
 //! sends each message of the publisher to all other sessions, with one write for each message and socket, or with
 //! fewer.
 

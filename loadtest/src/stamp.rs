@@ -1,8 +1,8 @@
 //! The payload of a message: its stream, sequence number, and scheduled time.
 //!
 //! `{"m":"rrrr.ssssss.qqqqqqqq.nnnnnnnnnnnn","p":"…"}`: run, stream, sequence and the scheduled time in hexadecimal digits of
-//! fixed width, then padding up to the wanted size. It is JSON, so that it travels through `data` as it stands, and each field
-//! has a fixed place, so that reading one costs no parser.
+//! fixed width, then padding up to the wanted size. It is JSON, so that `data` can hold it unchanged. Each field has a
+//! fixed place, so that no parser is needed to read one.
 
 /// The first bytes of each payload.
 pub const MARKER: &[u8] = b"{\"m\":\"";

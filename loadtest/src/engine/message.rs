@@ -18,9 +18,10 @@ pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, text: &[u8], w
 fn deliver(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
     let bytes = ledger.stamper.bytes();
     let mut from = 0;
-    // Replies may share a frame with messages there. The reply to a subscribe comes before the messages of its topic.
-    let mixes = session.dialect.is_centrifugo();
-    if mixes {
+    // Replies of Centrifugo may share a frame with messages. The reply to a subscribe comes before the messages of its
+    // topic.
+    let replies_first = session.dialect.is_centrifugo();
+    if replies_first {
         replies(session, ledger, frame);
     }
     while let Some(start) = session.dialect.find_payload(frame, from, bytes) {
@@ -28,7 +29,7 @@ fn deliver(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
         ledger.deliver(session, frame, start..end, now);
         from = end;
     }
-    if from == 0 && !mixes {
+    if from == 0 && !replies_first {
         replies(session, ledger, frame);
     }
 }

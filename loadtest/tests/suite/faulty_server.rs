@@ -26,6 +26,8 @@ pub enum Fault {
     Alteration,
     /// From one message on, nothing is sent.
     Stall,
+    /// A masked frame follows the answer to the upgrade at once.
+    MaskedFrame,
     /// The connection ends without a Close.
     Cut,
     /// No fault, with each message compressed against the one before.
@@ -56,17 +58,18 @@ pub fn start(fault: Fault) -> SocketAddr {
     address
 }
 
-fn accept(listener: &TcpListener, fault: Fault, place: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
+fn accept(listener: &TcpListener, fault: Fault, store: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
     let (mut socket, _) = listener.accept().expect("a session connects");
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") && socket.read_exact(&mut byte).is_ok() {
         request.push(byte[0]);
     }
-    let mut socket = place(socket);
+    let mut socket = store(socket);
     let deflate = if fault.compresses() { "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n" } else { "" };
     let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n{deflate}\r\n", ACCEPT);
-    let _ = socket.write_all(answer.as_bytes());
+    let masked: &[u8] = if fault == Fault::MaskedFrame { &[0x81, 0x80, 0, 0, 0, 0] } else { &[] };
+    let _ = socket.write_all(&[answer.as_bytes(), masked].concat());
     socket
 }
 

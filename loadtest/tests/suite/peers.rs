@@ -1,4 +1,4 @@
-//! The protocols of peers, against fakes: the load is delivered, and a loss is found.
+//! The protocols of peers, against fake servers: the load is delivered, and a loss is found.
 
 use crate::fake_server::{FakeServer, Protocol};
 use crate::program::{Outcome, run, run_with_gateway};

@@ -128,8 +128,8 @@ fn sessions_recover_after_a_storm() {
 #[test]
 fn slow_sessions_do_not_harm_the_others() {
     for dialect in DIALECTS.into_iter().chain(["raw"]) {
-        // 17 messages fill an outbox: a third of a second, which a session that reads may be held up on a busy machine; one that stalls
-        // does for 0.8 s.
+        // 17 messages, which is a third of a second, fill an outbox. So a session that reads may pause for that long on a
+        // busy machine. One that stalls pauses for 0.8 s.
         let load = ["--sessions", "20", "--payload", "60000", "--rate", "50", "--duration", "1.6"];
         let outcome = run_with_gateway(&[&["slow", "--dialect", dialect], &load[..]].concat());
         outcome.expect_all_well();

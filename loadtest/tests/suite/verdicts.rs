@@ -78,3 +78,11 @@ fn a_broken_connection_is_found() {
     expect_found(&outcome, &json!({}));
     assert_eq!(outcome.report["verdict"]["closes"], json!({"1006": 1}));
 }
+
+/// The bug: a session that opened and ended in one read was awaited for a minute.
+#[test]
+fn a_masked_frame_ends_the_session_that_opened_with_it() {
+    let outcome = run_against(Fault::MaskedFrame);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.errors.contains("the server masked a frame"), "{}", outcome.errors);
+}

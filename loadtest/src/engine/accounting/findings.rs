@@ -1,4 +1,4 @@
-//! What the checks of messages find while a run goes on.
+//! The findings of the checks during a run.
 
 use std::collections::BTreeMap;
 

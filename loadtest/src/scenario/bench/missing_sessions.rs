@@ -1,4 +1,4 @@
-//! Why sessions are not subscribed, and what helps.
+//! Why sessions are not subscribed: the reasons of the server, and the remedy.
 
 use crate::engine::Findings;
 

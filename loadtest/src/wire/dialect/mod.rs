@@ -61,7 +61,7 @@ impl Dialect {
             // With `echo`, all members of a chat receive the same messages.
             (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
             (Self::Nchan, topics) => format!("/sub/{}", topics.join(",")),
-            // The path of the native dialect has no other dialect, so it stands for the server's default.
+            // `/ws` is the path of the native dialect only. So it stands for the default path here.
             (Self::CentrifugoJson | Self::CentrifugoProtobuf, _) if matches!(path, "" | "/" | "/ws") => self.default_path().to_owned(),
             (Self::CentrifugoProtobuf, _) if !path.contains('?') => format!("{path}?format=protobuf"),
             _ => path.to_owned(),
