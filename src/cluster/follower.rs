@@ -88,9 +88,9 @@ pub enum Next {
 pub enum Broken {
     #[error("a message of the consumer was lost on its way")]
     Lost,
-    #[error("messages were pushed out of the stream before they were read")]
+    #[error("the stream removed messages before they were read")]
     PushedOut,
-    #[error("the stream has begun another life")]
+    #[error("the stream has another epoch")]
     AnotherEpoch,
 }
 

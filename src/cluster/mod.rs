@@ -148,7 +148,7 @@ impl Cluster {
         let (client, node) = (self.forwarding.clone(), Arc::clone(node));
         self.tasks.lock().push(tokio::spawn(async move {
             if let Err(error) = forwarding::serve(&client, &node, &handler).await {
-                tracing::error!(%error, "requests at other gateways can't speak for sessions of this one");
+                tracing::error!(%error, "requests to /emulation at other gateways do not reach sessions of this gateway");
             }
         }));
     }
@@ -158,7 +158,7 @@ impl Cluster {
     pub async fn leave(&self) {
         let timeout = self.live.load().cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.publish_timeout);
         if tokio::time::timeout(timeout, self.publisher.all_answered()).await.is_err() {
-            tracing::warn!(publishes = self.publisher.inflight(), "publishes were left without their answer");
+            tracing::warn!(publishes = self.publisher.inflight(), "publishes had no answer at the end");
         }
         self.presence.end();
         let presence_task = self.presence_task.lock().take();
@@ -248,7 +248,7 @@ async fn start_presence(
     let (presence, name) = (Arc::clone(presence), settings.name.clone());
     Ok(tokio::spawn(async move {
         if let Err(error) = presence.run(client, &name, &context).await {
-            tracing::error!(%error, "presence is this gateway's alone");
+            tracing::error!(%error, "presence has only members of this gateway");
         }
     }))
 }

@@ -79,11 +79,11 @@ enum ConsumerLost {
     Client(String),
     #[error("nothing was received from the consumer for {SILENCE_MAX:?}")]
     Silent,
-    #[error("nothing named the stream's life for {EPOCH_SILENCE_MAX:?}")]
+    #[error("no message has named the stream's epoch for {EPOCH_SILENCE_MAX:?}")]
     EpochSilent,
     #[error("the server has ended the consumer: {0}")]
     Ended(String),
-    #[error("the stream's life could not be named")]
+    #[error("the stream's epoch could not be written")]
     NoEpoch,
 }
 

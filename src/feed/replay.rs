@@ -43,7 +43,7 @@ pub(super) async fn run(first: Recording, sink: impl FeedSink) {
             Ok(()) => published += 1,
             Err(error) => {
                 if refused == 0 {
-                    tracing::warn!(file = %file.display(), topic = %tick.topic, %error, "a recorded message was not taken");
+                    tracing::warn!(file = %file.display(), topic = %tick.topic, %error, "a recorded message was not published");
                 }
                 refused += 1;
             }
@@ -79,7 +79,7 @@ impl Reading {
                     }
                     Ok(Some(Err(bad))) => self.skip(&bad),
                     Ok(None) => break,
-                    Err(error) => return tracing::warn!(file = %self.shown(), %error, "a recording can't be read on"),
+                    Err(error) => return tracing::warn!(file = %self.shown(), %error, "a recording can't be read further"),
                 }
             }
             if self.skipped > 0 && self.first_reading {

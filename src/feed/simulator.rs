@@ -35,7 +35,7 @@ pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, sin
         let outcome = sink.publish(&topics[index], &quote, PublishSource::Feed).await;
         // Only the first of a series of refusals is logged.
         if let (Err(error), false) = (&outcome, refused) {
-            tracing::warn!(topic = %topics[index], %error, "a quote was not taken");
+            tracing::warn!(topic = %topics[index], %error, "a quote was not published");
         }
         refused = outcome.is_err();
     }

@@ -23,7 +23,7 @@ pub(super) async fn run(sink: impl FeedSink, metrics: Arc<Metrics>, clock: Clock
         ticks.tick().await;
         let figures = figures(&metrics.totals(), clock.moment().elapsed_at_start());
         if let Err(error) = sink.publish(&topic, &figures, PublishSource::Gateway).await {
-            tracing::debug!(topic = TOPIC, %error, "the figures were not taken");
+            tracing::debug!(topic = TOPIC, %error, "the figures were not published");
         }
     }
 }

@@ -21,7 +21,7 @@ pub enum StartError {
     },
     #[error("no socket was passed on for {address} ({key}); start the gateway by a socket unit, with FileDescriptorName= for a name")]
     NotPassed { key: &'static str, address: ListenAddress },
-    #[error("connections can't be waited for")]
+    #[error("a listening socket can't be registered with the runtime")]
     Accept(#[source] io::Error),
     #[error(transparent)]
     Config(#[from] config::Problem),

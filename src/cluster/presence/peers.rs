@@ -134,7 +134,7 @@ impl Peers {
         }
         if !self.peers.contains_key(&from) {
             if self.peers.len() >= PEERS_MAX {
-                return tracing::debug!(gateway = ?from, PEERS_MAX, "more gateways than are followed; this one's members are not shown");
+                return tracing::debug!(gateway = ?from, PEERS_MAX, "the most gateways are followed already; members of this gateway are not shown");
             }
             tracing::info!(gateway = ?from, "the first heartbeat of another gateway has arrived");
         }

@@ -58,7 +58,7 @@ fn token_key(section: &Section<'_>, raw: &Raw) -> Option<TokenKey> {
         (None, Some(file), None) => public_key_of(&file, algorithm, raw),
         (None, None, Some(file)) => {
             if let Some(algorithm) = algorithm {
-                algorithm.refuse("has no place beside jwks, whose keys name their own; take it out");
+                algorithm.refuse("is not allowed with jwks, whose keys name their own algorithm; remove it");
             }
             jwks_of(&file, raw)
         }

@@ -69,7 +69,7 @@ impl Report {
         problems.extend(unknown.into_iter().map(|(key, shown)| {
             let advice = match nearest(&key, &keys) {
                 Some(key) => format!("did you mean {key}"),
-                None => "take it out, or see docs/configuration.md for the keys that there are".to_owned(),
+                None => "remove it; docs/configuration.md has all keys".to_owned(),
             };
             Problem(format!("{shown} is not a key; {advice}"))
         }));

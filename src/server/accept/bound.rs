@@ -119,7 +119,7 @@ fn set_options(socket: &Socket) {
     #[cfg(not(target_os = "linux"))]
     let bounded = socket.set_send_buffer_size(UNSENT_BYTES as usize);
     if let Err(error) = socket.set_tcp_nodelay(true).and(bounded) {
-        tracing::warn!(%error, "connections do without TCP_NODELAY or a bound on what the kernel holds unsent");
+        tracing::warn!(%error, "TCP_NODELAY or the bound on unsent bytes can't be set for connections");
     }
 }
 

@@ -46,7 +46,7 @@ impl Reception {
         if peer.ip() == UNIX_PEER
             && let Err(error) = set_socket_send_buffer_size(&stream, UNSENT_BYTES as usize)
         {
-            tracing::debug!(%error, "the kernel's own bound holds for what it keeps unsent of a connection");
+            tracing::debug!(%error, "the bound on unsent bytes can't be set for a connection");
         }
         let until = Instant::now() + config.limits.handshake_timeout;
         let Some(pending) = self.take_pending_place(peer, &config) else { return };

@@ -16,7 +16,7 @@ gateway.subscribe('quotes.*', {
 socket = websocket.create_connection('${ws}/raw/quotes.AAPL')
 while text := socket.recv():
     print(json.loads(text)['price'])`,
-  stream: `// no WebSocket: server-sent events, which come back and resume by themselves
+  stream: `// no WebSocket: server-sent events; the browser reconnects and resumes
 const stream = new EventSource('${http}/sse?topics=quotes.AAPL,quotes.MSFT');
 stream.onmessage = ({ data }) => {
   const message = JSON.parse(data);
