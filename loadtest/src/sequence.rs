@@ -30,7 +30,7 @@ impl Track {
     /// Begins with the first message of the stream.
     pub const FROM_START: Self = Self { next: 1 };
     /// Begins with the first message to arrive.
-    pub const FROM_ANYWHERE: Self = Self { next: 0 };
+    pub const FROM_FIRST_ARRIVAL: Self = Self { next: 0 };
 
     /// Begins with the message after `sequence`.
     pub fn after(sequence: u32) -> Self {
@@ -100,6 +100,6 @@ mod tests {
     fn a_track_is_behind_by_the_messages_after_its_newest() {
         assert_eq!(Track::after(7).behind(10), 8..11);
         assert_eq!(Track::FROM_START.behind(10), 1..11);
-        assert!(Track::FROM_ANYWHERE.behind(10).is_empty());
+        assert!(Track::FROM_FIRST_ARRIVAL.behind(10).is_empty());
     }
 }

@@ -113,7 +113,7 @@ impl Ledger {
                 match tracks {
                     // With one publisher the offsets of a topic are its sequence numbers, so the next message is known.
                     [track] if !self.clustered => *track = Track::after(position.offset as u32),
-                    tracks if recovered.is_some() => tracks.fill(Track::FROM_ANYWHERE),
+                    tracks if recovered.is_some() => tracks.fill(Track::FROM_FIRST_ARRIVAL),
                     _ => {}
                 }
             }
@@ -164,7 +164,7 @@ impl Ledger {
         let Some(index) = self.topics.index_of(&session.topics, topic) else { return };
         let topic = session.topics[index];
         let before = self.outstanding_of(session);
-        session.tracks[self.topics.tracks_of(&session.topics, index)].fill(Track::FROM_ANYWHERE);
+        session.tracks[self.topics.tracks_of(&session.topics, index)].fill(Track::FROM_FIRST_ARRIVAL);
         session.missing.forget(&self.topics.topic(topic).streams);
         if session.expects_deliveries {
             self.outstanding -= before - self.outstanding_of(session);

@@ -91,7 +91,7 @@ impl Topics {
     /// message if the stream has none yet, otherwise with the next one to arrive.
     pub fn tracks(&self, topics: &[u32]) -> Vec<Track> {
         let streams = topics.iter().flat_map(|topic| self.streams_of(*topic));
-        streams.map(|stream| if stream.sent == 0 { Track::FROM_START } else { Track::FROM_ANYWHERE }).collect()
+        streams.map(|stream| if stream.sent == 0 { Track::FROM_START } else { Track::FROM_FIRST_ARRIVAL }).collect()
     }
 
     /// The indices of the tracks of the topic at `index` of `topics`, in the order of [`Self::tracks`].

@@ -1,4 +1,4 @@
-//! HTTP from the client's side: the upgrade, streams, publishing, a GET, and TLS.
+//! HTTP from the client's side: the upgrade, streams, publishing, and TLS.
 
 mod head;
 pub mod publish;
