@@ -63,7 +63,7 @@ pub struct StreamReader {
     load_reason: ClusterLoad,
     /// The settings last sent to the servers, and their generation of the configuration.
     wanted: Stream,
-    generation: u64,
+    generation: u32,
 }
 
 /// Why a consumer was given up.

@@ -1,7 +1,7 @@
 //! The configuration in force, which a reload replaces for all parts at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::RwLock;
 
@@ -15,13 +15,13 @@ pub struct Live {
     metrics: Arc<Metrics>,
     /// Locked for one clone of the `Arc`.
     current: RwLock<Arc<Config>>,
-    generation: AtomicU64,
+    generation: AtomicU32,
 }
 
 impl Live {
     /// Starts with `config`, whose rules are counted in `metrics`.
     pub fn new(config: &Config, metrics: &Arc<Metrics>) -> Self {
-        Self { current: RwLock::new(counted(config, metrics)), metrics: Arc::clone(metrics), generation: AtomicU64::new(0) }
+        Self { current: RwLock::new(counted(config, metrics)), metrics: Arc::clone(metrics), generation: AtomicU32::new(0) }
     }
 
     /// Starts with these limits, for tests.
@@ -36,7 +36,7 @@ impl Live {
     }
 
     /// The number of calls of [`Live::replace`]. A shard compares it once a tick.
-    pub fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }
 

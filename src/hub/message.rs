@@ -178,14 +178,15 @@ impl Message {
     }
 
     /// The memory that a message holds on its way to a session, in bytes: that of [`Message::bytes`] without the publisher's `info`, which all
-    /// messages of a session share.
+    /// messages of a session share. A message of a stream was read from there, and has an `info` of its own.
     pub fn transit_bytes(&self) -> usize {
         self.payload().len() + self.transit_metadata_bytes()
     }
 
     /// The part of [`Message::transit_bytes`] that is not in the frame.
     pub fn transit_metadata_bytes(&self) -> usize {
-        self.extra.as_ref().map_or(0, |extra| extra.own_bytes())
+        let bytes = |extra: &Arc<Extra>| if self.prev().is_some() { extra.bytes() } else { extra.own_bytes() };
+        self.extra.as_ref().map_or(0, bytes)
     }
 
     /// The whole frame that carries the payload alone, without compression.

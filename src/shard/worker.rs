@@ -64,8 +64,6 @@ pub struct Worker {
     ticks: u64,
     /// Whether publishers wait for room in the inbox.
     publishers_wait: bool,
-    /// Sessions that were registered for their requesters; each request is answered once the session has subscribed.
-    opening: Vec<(u32, oneshot::Sender<()>)>,
     /// Requests to drain; each is answered when no session is left.
     drained: Vec<oneshot::Sender<()>>,
     stopped: bool,
@@ -87,7 +85,6 @@ impl Worker {
             flushed_for: Duration::ZERO,
             ticks: 0,
             publishers_wait: false,
-            opening: Vec::new(),
             drained: Vec::new(),
             stopped: false,
         }
@@ -126,7 +123,6 @@ impl Worker {
         self.drain_inbox();
         self.sessions.read_ready(&mut self.buffer);
         let left = self.drain_inbox();
-        self.answer_opened();
         self.sessions.state.tell_changes();
         self.sessions.state.send_due();
         self.sessions.state.continue_adapting();
@@ -225,11 +221,7 @@ impl Worker {
         let bytes = SHARE_BYTES.min(state.env.config.limits.outbox_bytes / 8).max(1);
         let room = state.delivery.room(2 * SHARE_MESSAGES, 2 * bytes);
         let left = self.inbox.take(&mut share, SHARE_MESSAGES.min(room.0), bytes.min(room.1), state.env.now);
-        while let Some(item) = share.pop_front() {
-            if item.begins_session() && self.sessions.state.table.turns().are_openings_over() {
-                share.push_front(item);
-                break;
-            }
+        for item in share.drain(..) {
             self.sessions.state.env.count_item();
             match item {
                 Item::Message(message) => self.fan_out(&message),
@@ -238,19 +230,10 @@ impl Worker {
                 Item::Control(control) => self.execute_control(control),
             }
         }
-        let items = left.items + share.len();
         self.share = share;
-        self.sessions.state.env.show_inbox(items);
+        self.sessions.state.env.show_inbox(left.items);
         self.publishers_wait = left.publishers_wait;
-        items > 0
-    }
-
-    /// Answers the requests to register a session, of all sessions that have subscribed.
-    fn answer_opened(&mut self) {
-        let Self { sessions, opening, .. } = self;
-        for (_, answer) in opening.extract_if(.., |(slot, _)| !sessions.is_opening(*slot)) {
-            let _ = answer.send(()); // the requester may have gone
-        }
+        left.items > 0
     }
 
     /// Gives a message to its subscribers. Flushes the write batch if it is full then.
@@ -264,7 +247,10 @@ impl Worker {
 
     fn execute_control(&mut self, control: Control) {
         match control {
-            Control::Expect { session, answer } => self.opening.push((self.sessions.expect(*session), answer)),
+            Control::Expect { session, answer } => {
+                self.sessions.expect(*session);
+                let _ = answer.send(()); // the requester may have gone
+            }
             Control::Begin { session, arrived } => self.sessions.begin(*session, *arrived),
             Control::Arrive { id, arrived } => self.sessions.arrive(id, *arrived),
             Control::CancelExpected { id } => self.sessions.cancel_expected(id),
@@ -326,13 +312,7 @@ mod tests {
     use super::super::tests::bench::{new_session, parts, parts_with};
     use super::super::tests::{name, pattern};
     use super::*;
-    use crate::clock::Clock;
     use crate::config::Config;
-    use crate::frame::Inflater;
-    use crate::shard::context::{Answer, SessionContext};
-    use crate::shard::intake::NewSession;
-    use crate::shard::reader::Reader;
-    use crate::shard::slot::TIME_PER_TICK;
 
     /// A write batch ends even if there is always a frame for some session, and its memory is reused.
     #[test]
@@ -340,7 +320,7 @@ mod tests {
         const SESSIONS: usize = 2 * FLUSHED_PER_TICK;
         let (parts, inbox) = parts();
         let mut worker = Worker::new(parts, inbox, 1);
-        (0..SESSIONS).for_each(|_| _ = worker.sessions.expect(new_session()));
+        (0..SESSIONS).for_each(|_| worker.sessions.expect(new_session()));
         let (mut batches, mut given) = (0, 0);
         for _ in 0..1_000 {
             for slot in worker.sessions.state.table.open_slots() {
@@ -378,66 +358,6 @@ mod tests {
             assert_eq!(worker.sessions.state.table.open_sessions(), left);
             assert!(more || left == 0);
         }
-    }
-
-    /// The answer to `Expect` waits for all topics of an upgrade's URL, so that a message published right after the 101
-    /// is not missed. A session that needs several turns for them goes behind others. (It went before those with a
-    /// single command, and its 101 went out early.)
-    #[test]
-    fn an_upgrade_is_answered_once_it_has_subscribed() {
-        let (parts, inbox) = parts();
-        let mut worker = Worker::new(parts, Arc::clone(&inbox), 1);
-        let mut registered = expect(&inbox, Opening { parts: 3, takes: 2 * TIME_PER_TICK, clock: worker.sessions.state.env.clock() });
-        for is_answered in [false, true] {
-            worker.tick();
-            assert_eq!(registered.try_recv().is_ok(), is_answered);
-            assert!(worker.sessions.state.table.get(0).is_some_and(|connection| connection.is_bulk() != is_answered));
-        }
-    }
-
-    /// Sessions that begin with long subscribes share a bounded time of each tick. (All that were in a share of the inbox
-    /// began at once.)
-    #[test]
-    fn a_tick_begins_few_sessions_with_long_subscribes() {
-        let (parts, inbox) = parts_with(&Config::default());
-        let mut worker = Worker::new(parts, Arc::clone(&inbox), 1);
-        let clock = worker.sessions.state.env.clock();
-        let _registered = [(); 8].map(|()| expect(&inbox, Opening { parts: 1, takes: TIME_PER_TICK / 4, clock: clock.clone() }));
-        let open = [(); 3].map(|()| {
-            worker.tick();
-            worker.sessions.state.table.open_sessions()
-        });
-        assert_eq!(open, [3, 6, 8]);
-    }
-
-    /// A reader that begins with a command of several parts.
-    struct Opening {
-        parts: usize,
-        takes: Duration,
-        clock: Clock,
-    }
-
-    impl Reader for Opening {
-        fn on_open(&mut self, context: &mut SessionContext<'_>) {
-            self.read(&mut [], &mut Inflater::default(), context);
-        }
-        fn read(&mut self, input: &mut [u8], _: &mut Inflater, context: &mut SessionContext<'_>) -> usize {
-            while self.parts > 0 {
-                self.clock.advance(self.takes);
-                self.parts -= 1;
-                if context.is_turn_over() && self.parts > 0 {
-                    let _: Answer<()> = context.wait_for_turn();
-                    break;
-                }
-            }
-            input.len()
-        }
-    }
-
-    fn expect(inbox: &Inbox, reader: Opening) -> oneshot::Receiver<()> {
-        let (answer, registered) = oneshot::channel();
-        inbox.control(Control::Expect { session: Box::new(NewSession { reader: Box::new(reader), ..new_session() }), answer });
-        registered
     }
 
     /// A second request to drain does not take the answer of the first.

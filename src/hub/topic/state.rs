@@ -19,7 +19,7 @@ pub struct State {
     /// The rule in force at the last use.
     pub rule: Arc<Rule>,
     /// The generation of the configuration that `rule` comes from.
-    pub generation: u64,
+    pub generation: u32,
     /// What decides when the life ends.
     pub lifetime: Lifetime,
 }

@@ -98,14 +98,20 @@ impl<'a> SessionContext<'a> {
 
     /// Has the reader called in the session's next turn, even without new input.
     pub fn call_in_turn(&mut self) {
-        self.waits = self.waits.max(InputWait::Turn);
+        self.waits = self.waits.max(InputWait::Waker);
         self.state.table.schedule(self.slot);
     }
 
     /// Answers that a command is pending until the session's next turn.
     pub fn wait_for_turn<T>(&mut self) -> Answer<T> {
-        self.call_in_turn();
+        self.waits = self.waits.max(InputWait::Turn);
+        self.state.table.schedule(self.slot);
         Answer::Pending
+    }
+
+    /// Whether the session begins while many others do, and is to leave a long command to its first turn.
+    pub fn begins_late(&mut self) -> bool {
+        self.state.table.turns().begins_late()
     }
 
     /// Whether the session has had its turn, and is to carry out no further command in this call. Other sessions are

@@ -90,7 +90,7 @@ impl Delivery {
     pub fn queue(&mut self, slot: u32, queued: Queued) {
         let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
         if matches!(queued.kind, FrameKind::Reply | FrameKind::Members | FrameKind::Ping) {
-            self.reply_bytes += queued.frame.len();
+            self.reply_bytes += queued.bytes();
         }
         let frame = self.batch.add_frame(queued);
         self.batch.link(slot, &mut outgoing.chain, frame);

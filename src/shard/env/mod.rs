@@ -31,7 +31,7 @@ pub struct Env {
     pub now: Moment,
     /// The number of items of the inbox that were processed so far, with the one in hand.
     processed: u64,
-    generation: u64,
+    generation: u32,
     parts: ShardParts,
 }
 
@@ -105,7 +105,7 @@ impl Env {
     }
 
     /// The number of the configuration of this tick. Each reload increments it.
-    pub fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u32 {
         self.generation
     }
 

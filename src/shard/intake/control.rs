@@ -19,7 +19,7 @@ pub enum Control {
     Expect {
         /// The session.
         session: Box<NewSession>,
-        /// Answered once it is registered, with the subscriptions that it begins with.
+        /// Answered once it is registered.
         answer: oneshot::Sender<()>,
     },
     /// Begins a session whose socket has arrived.

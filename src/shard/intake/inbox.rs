@@ -40,13 +40,6 @@ pub enum Item {
     Control(Control),
 }
 
-impl Item {
-    /// Whether a session begins with this item.
-    pub fn begins_session(&self) -> bool {
-        matches!(self, Self::Control(Control::Expect { .. } | Control::Begin { .. }))
-    }
-}
-
 /// The state of an inbox after a share was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remaining {

@@ -18,7 +18,7 @@ pub struct Reading {
     /// Bytes that were read from the socket and that the reader has not used yet.
     pub unread: UnusedInput,
     /// The generation of the configuration that the reader follows.
-    pub generation: u64,
+    pub generation: u32,
     /// What a pending command waits for. The reader is called again even without new input, and the socket is not read
     /// until then.
     pub waits: InputWait,
@@ -45,7 +45,7 @@ impl Readings {
     }
 
     /// Begins a session in `slot`, under the configuration of this `generation`.
-    pub fn open(&mut self, slot: u32, reader: Box<dyn Reader>, generation: u64) {
+    pub fn open(&mut self, slot: u32, reader: Box<dyn Reader>, generation: u32) {
         reader.secret().into_iter().for_each(|secret| _ = self.secrets.insert(secret, slot));
         self.by_slot.put(slot, Reading::new(reader, generation));
     }
@@ -88,7 +88,7 @@ impl Readings {
 
 impl Reading {
     /// The reading side of a session whose socket was not read yet.
-    fn new(reader: Box<dyn Reader>, generation: u64) -> Self {
+    fn new(reader: Box<dyn Reader>, generation: u32) -> Self {
         let (unread, waits, input) = (UnusedInput::default(), InputWait::Nothing, Input::default());
         Self { reader: Some(reader), unread, generation, waits, awaits_engine: false, input }
     }

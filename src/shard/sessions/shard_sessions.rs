@@ -60,17 +60,11 @@ impl Sessions {
         self.open(slot);
     }
 
-    /// Begins a session whose socket follows by [`Sessions::arrive`]. Returns its slot.
-    pub fn expect(&mut self, session: NewSession) -> u32 {
+    /// Begins a session whose socket follows by [`Sessions::arrive`].
+    pub fn expect(&mut self, session: NewSession) {
         let slot = self.enter(session);
         self.state.table.expect(slot);
         self.open(slot);
-        slot
-    }
-
-    /// Whether the session in `slot` has begun with a command that needs another turn.
-    pub fn is_opening(&self, slot: u32) -> bool {
-        self.readings.get(slot).is_some_and(|reading| reading.waits == InputWait::Turn)
     }
 
     /// Begins a session whose socket has arrived.
@@ -235,9 +229,8 @@ impl Sessions {
         let now = self.state.env.moment();
         self.state.table.turns().begin_opening(now);
         self.call(slot, |reader, context, _| reader.on_open(context));
-        if self.is_opening(slot) && self.state.is_turn_over() {
-            self.state.table.get_mut(slot).into_iter().for_each(|connection| connection.end_turn(true));
-        }
+        let is_bulk = self.readings.get(slot).is_some_and(|reading| reading.waits == InputWait::Turn);
+        self.state.table.get_mut(slot).into_iter().for_each(|connection| connection.end_turn(is_bulk));
         self.note_waiting(slot);
         self.announce_drain(slot);
     }

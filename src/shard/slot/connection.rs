@@ -40,7 +40,7 @@ pub enum InputWait {
     Nothing,
     /// The session's waker, or a schedule of its slot. Whatever the command waits for causes one of the two.
     Waker,
-    /// The session's next turn. Its slot is scheduled.
+    /// The session's next turn, in which a long command continues. The slot is scheduled.
     Turn,
     /// The outbox: the reader is called again once all is written.
     Outbox,

@@ -35,9 +35,10 @@ pub struct Turns {
     tick_ends: Option<Moment>,
     /// The moment at which the turn under way ends.
     turn_ends: Moment,
-    /// The moment at which no more sessions are to begin in this tick. The first that begins sets it.
+    /// The moment at which the time of this tick for sessions that begin is over. The first that begins sets it.
     openings_end: Option<Moment>,
-    are_openings_over: bool,
+    /// Whether the session under way begins, and after that moment.
+    begins_late: bool,
 }
 
 impl Turns {
@@ -79,27 +80,28 @@ impl Turns {
             self.interactive.pop_front()?
         };
         self.is_queued[slot as usize] = false;
+        self.begins_late = false;
         let share = left / ((self.interactive.len() + self.bulk.len()) as u32 + 1);
         self.turn_ends = tick_ends.min(now + share.max(TURN_MIN));
         Some(slot)
     }
 
-    /// Allows sessions to begin for the time of another tick.
+    /// Gives sessions that begin the time of another tick.
     pub fn begin_openings(&mut self) {
-        (self.openings_end, self.are_openings_over) = (None, false);
+        self.openings_end = None;
     }
 
-    /// Begins the turn of a session that begins, and may do so with a command. The turns of all such sessions in a tick
-    /// share [`OPENING_TIME`].
+    /// Begins the turn of a session that begins, and may do so with a subscribe. The turns of all such sessions in a
+    /// tick share [`OPENING_TIME`].
     pub fn begin_opening(&mut self, now: Moment) {
         let openings_end = *self.openings_end.get_or_insert(now + OPENING_TIME);
-        self.are_openings_over = now >= openings_end;
+        self.begins_late = now >= openings_end;
         self.turn_ends = openings_end.min(now + TURN_MIN);
     }
 
-    /// Whether the next session is to begin in a later tick.
-    pub fn are_openings_over(&self) -> bool {
-        self.are_openings_over
+    /// Whether the session under way begins, and is to leave a long command to its next turn.
+    pub fn begins_late(&self) -> bool {
+        self.begins_late
     }
 
     /// Whether the turn under way is over.

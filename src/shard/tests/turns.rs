@@ -51,6 +51,13 @@ struct Long {
 }
 
 impl Reader for Long {
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
+        if context.begins_late() {
+            let _: Answer<()> = context.wait_for_turn();
+        } else {
+            self.read(&mut [], &mut Inflater::default(), context);
+        }
+    }
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize {
         while self.parts > 0 {
             self.busy.read(&mut [0], inflater, context);
@@ -172,6 +179,21 @@ fn a_long_command_takes_several_turns() {
     assert_eq!(shard.tick(), "aa");
     shard.add('b', 1, TICK / 4);
     assert_eq!([shard.tick(), shard.tick(), shard.tick()], ["baa", "a", ""]);
+}
+
+/// Sessions that begin with long subscribes share a bounded time of each tick: the rest of them leave their subscribes to
+/// their first turns, behind sessions with short commands. (All that were in a share of the inbox began at once.)
+#[test]
+fn many_sessions_that_begin_share_the_time_of_a_tick() {
+    let mut shard = SlowShard::new();
+    shard.bench.state().begin_tick();
+    for name in ['a', 'b', 'c', 'd'] {
+        let reader = Long { busy: shard.reader(name, TICK / 4), parts: 1 };
+        shard.bench.replace(reader);
+    }
+    assert_eq!(std::mem::take(&mut *shard.done.lock()), "ab");
+    shard.add('e', 1, Duration::ZERO);
+    assert_eq!(shard.tick(), "ecd");
 }
 
 /// What a client sends behind its request does not make its session wait behind bursts. (A session that began with its
