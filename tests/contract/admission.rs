@@ -66,17 +66,34 @@ fn listed_origins_replace_the_same_host_rule() {
     gateway.session().expect_quiet();
 }
 
-/// PROTOCOL 7: a listed origin may leave its port or its subdomain open. `null` and other schemes can be listed.
+/// PROTOCOL 7: a listed origin may leave its port or its subdomain open. Other schemes can be listed.
 #[test]
 fn listed_origins_may_leave_a_port_or_subdomain_open() {
-    let origins = "origins = [\"http://localhost:*\", \"https://*.example.com\", \"null\", \"capacitor://localhost\"]";
+    let origins = "origins = [\"http://localhost:*\", \"https://*.example.com\", \"capacitor://localhost\"]";
     let gateway = Setup::new().server(origins).start();
     let passes = |origin: &str| gateway.dial_with("/ws", &[("Origin", origin)]).is_ok();
-    for origin in ["http://localhost:5173", "http://localhost", "https://app.example.com", "null", "capacitor://localhost"] {
+    for origin in ["http://localhost:5173", "http://localhost", "https://app.example.com", "capacitor://localhost"] {
         assert!(passes(origin), "{origin}");
     }
     for origin in ["https://localhost:5173", "https://example.com", "https://app.example.com.evil", "ionic://localhost"] {
         assert!(!passes(origin), "{origin}");
+    }
+}
+
+/// PROTOCOL 7: `null` never passes, and it can't be listed: a reload that lists it changes nothing. The bug: it passed
+/// where it was listed.
+#[test]
+fn the_origin_null_never_passes() {
+    let gateway = Setup::new().server("origins = [\"http://localhost:*\"]").start();
+    gateway.reload(&Setup::new().server("origins = [\"http://localhost:*\", \"null\"]"));
+    let refused = "server.origins[1] = \"null\" is the origin of every sandboxed page";
+    eventually("the entry to be refused", || gateway.log().contains(refused).then_some(()));
+    let null = ("Origin", "null");
+    assert_eq!(gateway.refusal("/ws", &[null]).status, 403);
+    for (method, path) in
+        [("GET", "/sse?topics=chat.a"), ("GET", "/stream?topics=chat.a"), ("POST", "/v1/topics/chat.a"), ("DELETE", "/v1/sessions/a")]
+    {
+        assert_eq!(gateway.request(method, path, &[ADMIN, null], b"1").problem(403), "not_allowed", "{method} {path}");
     }
 }
 

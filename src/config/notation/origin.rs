@@ -22,6 +22,10 @@ pub enum OriginError {
         "is not an origin; write scheme, host and perhaps a port, without a path, as in \"https://example.com\" or \"http://localhost:*\""
     )]
     Malformed,
+    #[error(
+        "is the origin of every sandboxed page and local file and never passes; serve the page over HTTP and write its origin, as in \"http://localhost:*\""
+    )]
+    Null,
     #[error("ends in a slash, which no Origin header has; write \"{right}\"")]
     Slash { right: String },
 }

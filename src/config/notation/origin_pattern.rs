@@ -4,25 +4,20 @@ use super::origin::{Origin, OriginError};
 
 /// An entry of `server.origins`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OriginPattern {
-    /// `null`, the origin of sandboxed pages and local files.
-    Null,
-    /// A scheme, a host and a port, with optional wildcards.
-    Named {
-        /// The origin. If the port is a wildcard, it has the default port.
-        origin: Origin,
-        /// Written `*.host`: the subdomains, without the host itself.
-        subdomains: bool,
-        /// Written `host:*`: any port.
-        any_port: bool,
-    },
+pub struct OriginPattern {
+    /// The origin. If the port is a wildcard, it has the default port.
+    origin: Origin,
+    /// Written `*.host`: the subdomains, without the host itself.
+    subdomains: bool,
+    /// Written `host:*`: any port.
+    any_port: bool,
 }
 
 impl OriginPattern {
     /// Reads an entry.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         if text.eq_ignore_ascii_case("null") {
-            return Ok(Self::Null);
+            return Err(OriginError::Null);
         }
         let (scheme, authority) = text.split_once("://").ok_or(OriginError::Malformed)?;
         let (authority, any_port) = authority.strip_suffix(":*").map_or((authority, false), |host| (host, true));
@@ -31,18 +26,18 @@ impl OriginPattern {
         if subdomains && origin.is_by_address() {
             return Err(OriginError::Malformed);
         }
-        Ok(Self::Named { origin, subdomains, any_port })
+        Ok(Self { origin, subdomains, any_port })
     }
 
     /// Whether the value of an `Origin` header matches.
     pub fn matches(&self, origin: &str) -> bool {
-        let Self::Named { origin: named, subdomains, any_port } = self else { return origin == "null" };
+        let named = &self.origin;
         let Ok(origin) = Origin::parse(origin) else { return false };
-        let is_host = match subdomains {
+        let is_host = match self.subdomains {
             true => origin.host.strip_suffix(&*named.host).is_some_and(|above| above.len() > 1 && above.ends_with('.')),
             false => origin.host == named.host,
         };
-        is_host && origin.scheme == named.scheme && (*any_port || origin.port == named.port)
+        is_host && origin.scheme == named.scheme && (self.any_port || origin.port == named.port)
     }
 }
 
@@ -67,8 +62,7 @@ mod tests {
             ("https://*.example.com", "https://evilexample.com", false),
             ("https://*.example.com", "https://a.example.com:444", false),
             ("https://*.example.com:*", "https://a.example.com:444", true),
-            ("null", "null", true),
-            ("null", "https://example.com", false),
+            ("https://*.example.com:*", "null", false),
             ("capacitor://localhost", "capacitor://localhost", true),
             ("capacitor://localhost", "ionic://localhost", false),
             ("chrome-extension://abcdef", "chrome-extension://abcdef", true),
@@ -84,6 +78,14 @@ mod tests {
             ["*", "https://*", "*://example.com", "https://*.*.a", "https://a.*", "https://*.", "https://*.[::1]", "https://*.127.0.0.1"]
         {
             assert!(OriginPattern::parse(text).is_err(), "{text}");
+        }
+    }
+
+    /// PROTOCOL 7: `null` never passes. The bug: it passed where it was listed.
+    #[test]
+    fn the_entry_null_is_refused() {
+        for text in ["null", "NULL"] {
+            assert_eq!(OriginPattern::parse(text), Err(OriginError::Null), "{text}");
         }
     }
 }

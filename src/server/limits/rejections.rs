@@ -58,13 +58,17 @@ impl Rejections {
         }
     }
 
-    /// Logs, once for each of the first origins, that a page of `origin` was refused, and which setting would allow it.
+    /// Logs, once for each of the first origins, that a page of `origin` was refused, and what would allow it.
     /// The browser does not show the cause.
     pub fn log_origin(&self, origin: &[u8]) {
         let origin = escaped(&String::from_utf8_lossy(origin));
         let mut logged = self.logged_origins.lock();
         if logged.len() < LOGGED_ORIGINS_MAX && !logged.contains(&origin) {
-            tracing::info!(%origin, remedy = "list it in server.origins, as \"http://localhost:*\"", "a page was refused for its Origin");
+            let remedy = match &*origin {
+                "null" => "serve the page over HTTP, and list its origin in server.origins",
+                _ => "list it in server.origins, as \"http://localhost:*\"",
+            };
+            tracing::info!(%origin, remedy, "a page was refused for its Origin");
             logged.push(origin);
         }
     }
