@@ -44,9 +44,9 @@ impl<'a> Iterator for Members<'a> {
     type Item = Result<(Cow<'a, str>, &'a str), Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.item(|scan| {
-            let key = scan.key()?;
-            Ok((unescape(key).ok_or(Fault::HalfSurrogate)?, scan.value()?))
+        self.0.item(|items| {
+            let key = items.scan.key()?;
+            Ok((unescape(key).ok_or(Fault::HalfSurrogate)?, items.value()?))
         })
     }
 }
@@ -55,7 +55,7 @@ impl<'a> Iterator for Elements<'a> {
     type Item = Result<&'a str, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.item(Scan::value)
+        self.0.item(Items::value)
     }
 }
 
@@ -67,12 +67,12 @@ impl<'a> Items<'a> {
         Ok(Self { scan, close, state: State::First })
     }
 
-    fn item<T>(&mut self, read: impl FnOnce(&mut Scan<'a>) -> Result<T, Fault>) -> Option<Result<T, Fault>> {
+    fn item<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Option<Result<T, Fault>> {
         if self.state == State::Done {
             return None;
         }
         let item = match self.advance() {
-            Ok(true) => read(&mut self.scan),
+            Ok(true) => read(self),
             Ok(false) => return None,
             Err(fault) => Err(fault),
         };
@@ -80,6 +80,19 @@ impl<'a> Items<'a> {
             self.state = State::Done;
         }
         Some(item)
+    }
+
+    /// The next value's raw text. A number ends only before a comma or the closing bracket. The `0` of `01` and the `12` of `12abc` are no
+    /// values, and in a text that was cut digits may be missing.
+    fn value(&mut self) -> Result<&'a str, Fault> {
+        let raw = self.scan.value()?;
+        if raw.ends_with(|last: char| last.is_ascii_digit()) {
+            self.scan.skip_space();
+            if !self.scan.is_at(b',') && !self.scan.is_at(self.close) {
+                return Err(self.scan.fault());
+            }
+        }
+        Ok(raw)
     }
 
     /// Whether an item follows. Only white space may follow the last item.

@@ -100,9 +100,14 @@ impl<'a> Scan<'a> {
         Ok(key)
     }
 
+    /// Whether `byte` is next.
+    pub fn is_at(&self, byte: u8) -> bool {
+        self.peek() == Some(byte)
+    }
+
     /// Skips `byte` if it is next.
     pub fn take(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
+        let found = self.is_at(byte);
         self.at += usize::from(found);
         found
     }
@@ -220,7 +225,8 @@ impl<'a> Scan<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn fault(&self) -> Fault {
+    /// The fault that the text does not go on as JSON here.
+    pub fn fault(&self) -> Fault {
         if self.at == self.text.len() { Fault::Ends { at: self.at } } else { Fault::Unexpected { at: self.at } }
     }
 }

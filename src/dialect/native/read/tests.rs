@@ -55,6 +55,20 @@ fn an_id_keeps_its_json_text() {
     }
 }
 
+/// PROTOCOL 3: a reply has the `id` that the client chose. The bug: of a text that is no JSON, the refusal had the number with which the
+/// `id` began.
+#[test]
+fn a_part_of_a_number_is_no_id() {
+    for id in ["01}", "-01}", "00}", "12abc}", "12 abc}", "7", "7 ", "-", "7:1}", "7]", "7\"op\":1}"] {
+        let (code, returned, message) = refusal_of(format!(r#"{{"op":"ping","id":{id}"#));
+        assert_eq!((code, returned), (ErrorCode::BadRequest, None), "{id}: {message}");
+    }
+    for end in [",", " ,x", "} x", "\n}}"] {
+        let (code, returned, message) = refusal_of(format!(r#"{{"op":"ping","id":7{end}"#));
+        assert_eq!((code, returned.as_deref()), (ErrorCode::BadRequest, Some("7")), "{end}: {message}");
+    }
+}
+
 fn refusal_of(text: String) -> (ErrorCode, Option<String>, String) {
     let (code, id, message) = refusal(&text);
     (code, id.map(str::to_owned), message)
