@@ -460,7 +460,7 @@ fn a_batch_is_charged_by_line() {
 }
 
 /// PROTOCOL 5 and 7: lines behind an empty bucket are refused with `rate_limited` even if they are malformed. Each is
-/// counted, except blank lines.
+/// counted, except blank lines. The bug: a piece of the body counted as one hit of the limit.
 #[test]
 fn lines_behind_an_empty_bucket_are_refused_unread() {
     let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 1");
@@ -471,6 +471,7 @@ fn lines_behind_an_empty_bucket_are_refused_unread() {
         answer["errors"].as_array().unwrap().iter().map(|error| (error["line"].as_u64(), error["code"].as_str())).collect();
     assert_eq!(errors[..3], [3, 6, 7].map(|line| (Some(line), Some("rate_limited"))));
     gateway.expect_metric("command_errors_total{code=\"rate_limited\"}", 2_001.0);
+    gateway.expect_metric("limit_hits_total{limit=\"commands_per_second\"}", 2_001.0);
 }
 
 /// PROTOCOL 5: a line is published before the body has ended.

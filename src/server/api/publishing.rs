@@ -145,8 +145,10 @@ impl Publishing {
                 Line::Whole(text) if text.trim_ascii().is_empty() => continue,
                 _ if let Err(too_fast) = metering.take(allowance) => {
                     answer.list(|| refused(ErrorCode::RateLimited, too_fast.to_string()));
-                    let others = answer.refuse_received(lines, &mut number, too_fast);
-                    self.metrics.count(ErrorCode::RateLimited, 1 + others as u64);
+                    let others = answer.refuse_received(lines, &mut number, too_fast) as u64;
+                    self.metrics.count(ErrorCode::RateLimited, 1 + others);
+                    // The hit of the first line is counted where the unit was not taken.
+                    self.metrics.count(LimitKey::CommandsPerSecond, others);
                     tokio::task::yield_now().await;
                     continue;
                 }
