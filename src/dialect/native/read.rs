@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::command::{Command, Refusal, Request, RequestId, Since};
@@ -15,8 +16,7 @@ use crate::metrics::CommandOp;
 use crate::position::Offset;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-const INTERVAL_MS_MIN: u64 = 10;
-const INTERVAL_MS_MAX: u64 = 3_600_000;
+const INTERVAL_MS: RangeInclusive<u64> = 10..=3_600_000;
 const HISTORY_LIMIT_DEFAULT: usize = 100;
 const HISTORY_LIMIT_MAX: usize = 1_000;
 /// Larger offsets, of any number of digits, are replaced by this one. No topic reaches it, and the offset behind it still fits a `u64`.
@@ -173,7 +173,7 @@ impl Fault {
         Self::bad_request(format!("`{member}` is {}; it must be {right}", kind(raw)))
     }
 
-    fn below(member: &str, raw: &str, right: &str) -> Self {
+    fn outside(member: &str, raw: &str, right: &str) -> Self {
         Self::bad_request(format!("`{member}` is {}; it must be {right}", shown(raw)))
     }
 
@@ -253,26 +253,26 @@ fn since_one(topic: TopicName, raw: &str) -> Result<Since<'_>, Fault> {
 }
 
 fn interval(raw: &str) -> Result<Duration, Fault> {
-    let milliseconds = integer("interval_ms", raw, 0, u64::MAX)?;
-    if !(INTERVAL_MS_MIN..=INTERVAL_MS_MAX).contains(&milliseconds) {
-        let right = format!("{INTERVAL_MS_MIN} to {INTERVAL_MS_MAX}");
-        return Err(Fault::bad_request(format!("`interval_ms` is {milliseconds}; it must be {right}")));
-    }
-    Ok(Duration::from_millis(milliseconds))
+    let right = || format!("an integer from {} to {}", INTERVAL_MS.start(), INTERVAL_MS.end());
+    integer_in(INTERVAL_MS, "interval_ms", raw, right).map(Duration::from_millis)
 }
 
 /// Parses an integer of at least `min`. An integer above `max`, of any number of digits, is replaced by `max`.
 fn integer(member: &str, raw: &str, min: u64, max: u64) -> Result<u64, Fault> {
-    let right = || format!("an integer of {min} or more");
+    integer_in(min..=u64::MAX, member, raw, || format!("an integer of {min} or more")).map(|value| value.min(max))
+}
+
+/// Parses an integer of `range`. An integer that a `u64` can't hold counts as the largest that it can. `right` describes the range.
+fn integer_in(range: RangeInclusive<u64>, member: &str, raw: &str, right: impl FnOnce() -> String) -> Result<u64, Fault> {
     if !is_integer(raw) {
         return Err(Fault::wrong(member, raw, &right()));
     }
     let value = match raw.strip_prefix('-') {
-        Some("0") => 0,
-        Some(_) => return Err(Fault::below(member, raw, &right())),
-        None => raw.parse().unwrap_or(u64::MAX),
+        Some("0") => Some(0),
+        Some(_) => None,
+        None => Some(raw.parse().unwrap_or(u64::MAX)),
     };
-    if value < min { Err(Fault::below(member, raw, &right())) } else { Ok(value.min(max)) }
+    value.filter(|value| range.contains(value)).ok_or_else(|| Fault::outside(member, raw, &right()))
 }
 
 fn size(value: u64) -> usize {
