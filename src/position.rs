@@ -9,6 +9,12 @@ use rand::Rng;
 pub struct Offset(pub u64);
 
 impl Offset {
+    /// The offset `number` that a client names. A larger one than `i64::MAX` is replaced by that. No topic reaches it, and the offset after it
+    /// still fits a `u64`.
+    pub fn clamped(number: u64) -> Self {
+        Self(number.min(i64::MAX as u64))
+    }
+
     /// The offset after this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)

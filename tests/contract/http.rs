@@ -389,10 +389,44 @@ fn unknown_paths_and_methods_are_refused() {
 fn a_malformed_query_is_a_400() {
     let gateway = Gateway::start();
     gateway.publish("chat.a", "1");
-    for path in ["/v1/topics/chat.a/history?limit=many", "/v1/topics/chat.a/history?since=-1", "/v1/sessions?limit=x"] {
-        assert_eq!(gateway.admin(path).problem(400), "bad_request", "{path}");
+    let history = "/v1/topics/chat.a/history";
+    for path in [&format!("{history}?limit=many"), &format!("{history}?since=-1"), "/v1/sessions?limit=x", "/v1/sessions?order=name"] {
+        let reply = gateway.admin(path);
+        assert_eq!(reply.problem(400), "bad_request", "{path}");
+        let (name, value) = path.split_once('?').unwrap().1.split_once('=').unwrap();
+        let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with(&format!("`{name}` is {value}; it must be ")), "{detail}");
     }
     assert_eq!(gateway.admin("/v1/topics?match=a..b").status, 400);
+}
+
+/// PROTOCOL 5: history over HTTP is that of the command. The bug: over HTTP a `limit` of 0 had an answer without messages.
+#[test]
+fn a_history_without_messages_is_refused_as_by_the_command() {
+    let gateway = Gateway::start();
+    gateway.publish("chat.a", "1");
+    let reply = gateway.get("/v1/topics/chat.a/history?limit=0");
+    assert_eq!(reply.problem(400), "bad_request");
+    let error = gateway.session().ask(json!({"op": "history", "id": 1, "topic": "chat.a", "limit": 0}));
+    assert_eq!((&error["code"], &error["message"]), (&json!("bad_request"), &reply.json()["detail"]));
+}
+
+/// PROTOCOL 3 and 5: a query takes the same numbers as a command. The bug: an integer that a `u64` can't hold was refused. From the
+/// largest `u64` as `since`, a history began anew.
+#[test]
+fn a_query_takes_integers_of_any_size() {
+    let gateway = Gateway::start();
+    gateway.publish("chat.a", "1");
+    for number in ["18446744073709551615", "18446744073709551616", "99999999999999999999"] {
+        let history = gateway.get(&format!("/v1/topics/chat.a/history?since={number}&limit={number}"));
+        assert_eq!((history.status, &history.json()["messages"]), (200, &json!([])), "{number}");
+        for path in ["/v1/topics", "/v1/sessions"] {
+            assert_eq!(gateway.admin(&format!("{path}?limit={number}")).status, 200, "{path} {number}");
+        }
+        assert_eq!(gateway.dial(&format!("/raw/chat.a?last={number}")).receive_text(), "1");
+        let mut session = gateway.session_at(&format!("/ws?topics=chat.a&last={number}"));
+        assert_eq!((&session.receive()["op"], &session.receive()["offset"]), (&json!("subscribed"), &json!(1)), "{number}");
+    }
 }
 
 /// RFC 9112 §9.3: pipelined requests on one connection are answered in order.

@@ -19,8 +19,6 @@ use crate::topic_name::{Pattern, TopicName, TopicNameError};
 const INTERVAL_MS: RangeInclusive<u64> = 10..=3_600_000;
 const HISTORY_LIMIT_DEFAULT: usize = 100;
 const HISTORY_LIMIT_MAX: usize = 1_000;
-/// Larger offsets, of any number of digits, are replaced by this one. No topic reaches it, and the offset behind it still fits a `u64`.
-const OFFSET_MAX: u64 = i64::MAX as u64;
 /// The most characters of a client's text that a refusal repeats.
 const SHOWN_MAX: usize = 64;
 
@@ -129,7 +127,7 @@ impl<'a> Envelope<'a> {
         Ok(match op {
             CommandOp::Subscribe => Command::Subscribe {
                 topics: patterns(self.topics)?,
-                last: self.last.map(|raw| integer("last", raw, 0, u64::MAX)).transpose()?.map(size),
+                last: self.last.map(|raw| integer("last", raw, 0)).transpose()?.map(size),
                 since: self.since.map_or(Ok(Vec::new()), since)?,
                 interval: self.interval_ms.map(interval).transpose()?,
                 presence: boolean("presence", self.presence, false)?,
@@ -142,9 +140,9 @@ impl<'a> Envelope<'a> {
             },
             CommandOp::History => Command::History {
                 topic: topic(self.topic)?,
-                since: self.since.map(|raw| integer("since", raw, 0, OFFSET_MAX)).transpose()?.map(Offset),
+                since: self.since.map(|raw| integer("since", raw, 0)).transpose()?.map(Offset::clamped),
                 limit: match self.limit {
-                    Some(raw) => size(integer("limit", raw, 1, HISTORY_LIMIT_MAX as u64)?),
+                    Some(raw) => size(integer("limit", raw, 1)?).min(HISTORY_LIMIT_MAX),
                     None => HISTORY_LIMIT_DEFAULT,
                 },
             },
@@ -248,7 +246,7 @@ fn since_one(topic: TopicName, raw: &str) -> Result<Since<'_>, Fault> {
     }
     let epoch = text(&name(".epoch"), epoch)?;
     let offset = offset.ok_or_else(|| Fault::missing(&name(".offset"), "an integer of 0 or more"))?;
-    let offset = Offset(integer(&name(".offset"), offset, 0, OFFSET_MAX)?);
+    let offset = Offset::clamped(integer(&name(".offset"), offset, 0)?);
     Ok(Since { topic, epoch, offset })
 }
 
@@ -257,9 +255,9 @@ fn interval(raw: &str) -> Result<Duration, Fault> {
     integer_in(INTERVAL_MS, "interval_ms", raw, right).map(Duration::from_millis)
 }
 
-/// Parses an integer of at least `min`. An integer above `max`, of any number of digits, is replaced by `max`.
-fn integer(member: &str, raw: &str, min: u64, max: u64) -> Result<u64, Fault> {
-    integer_in(min..=u64::MAX, member, raw, || format!("an integer of {min} or more")).map(|value| value.min(max))
+/// Parses an integer of at least `min`.
+fn integer(member: &str, raw: &str, min: u64) -> Result<u64, Fault> {
+    integer_in(min..=u64::MAX, member, raw, || format!("an integer of {min} or more"))
 }
 
 /// Parses an integer of `range`. An integer that a `u64` can't hold counts as the largest that it can. `right` describes the range.

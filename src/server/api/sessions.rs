@@ -7,7 +7,7 @@ use hyper::StatusCode;
 
 use crate::codes::CloseCode;
 use crate::config::peer_name;
-use crate::server::request::{Caller, Query};
+use crate::server::request::{Caller, Query, QueryError};
 use crate::server::response::{Answer, Problem, empty, json_of};
 use crate::session_id::SessionId;
 use crate::shard::{SessionView, Shards};
@@ -47,10 +47,10 @@ impl SessionsApi {
     /// `GET /v1/sessions?order=outbox&limit=20`.
     pub async fn list(&self, caller: &Caller<'_>, query: &Query<'_>) -> Result<Answer, Problem> {
         caller.require("listing sessions", |identity| identity.admin)?;
-        if query.text("order")?.is_some_and(|order| order != "outbox") {
-            return Err(Problem::bad_request("order is not outbox, the only one there is"));
+        if let Some(order) = query.text("order")?.filter(|order| order != "outbox") {
+            return Err(QueryError::wrong("order", &order, "outbox").into());
         }
-        let limit = query.number("limit")?.unwrap_or(SESSIONS_LISTED).min(SESSIONS_LISTED_MAX);
+        let limit = query.size("limit", 0)?.unwrap_or(SESSIONS_LISTED).min(SESSIONS_LISTED_MAX);
         let views = self.shards.slowest(limit).await;
         let listed: Vec<_> = views.iter().map(Listed::from).collect();
         Ok(json_of(&BTreeMap::from([("sessions", listed)])))

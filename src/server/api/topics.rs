@@ -58,7 +58,7 @@ impl TopicsApi {
     pub async fn list(&self, caller: &Caller<'_>, query: &Query<'_>, charge: impl FnOnce(usize, usize)) -> Result<Answer, Problem> {
         caller.require("listing topics", |identity| identity.admin)?;
         let matching = query.text("match")?.map(|text| Pattern::parse(&text)).transpose()?;
-        let limit = query.number("limit")?.unwrap_or(TOPICS_LISTED_MAX).min(TOPICS_LISTED_MAX);
+        let limit = query.size("limit", 0)?.unwrap_or(TOPICS_LISTED_MAX).min(TOPICS_LISTED_MAX);
         let after = query.text("after")?;
         let counts_patterns = query.flag("by_pattern")?;
         let found = self.hub.topics(matching.as_ref(), after.as_deref(), limit);
@@ -89,8 +89,8 @@ impl TopicsApi {
         charge: impl FnOnce(usize, usize),
     ) -> Result<Answer, Problem> {
         may_read(caller, topic)?;
-        let since = query.number("since")?.map(Offset);
-        let limit = query.number("limit")?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
+        let since = query.number("since", 0..=u64::MAX)?.map(Offset::clamped);
+        let limit = query.size("limit", 1)?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
         let page = self.hub.history(topic, since, if has_body { limit } else { 0 }).map_err(disabled)?;
         if !has_body {
             return Ok(json(Vec::new()));

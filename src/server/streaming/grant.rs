@@ -119,9 +119,9 @@ impl Streams {
             return Err(bad(Problem::bad_request("raw=true takes one topic, by its name")));
         }
         let options = SubscribeOptions {
-            last: query.number("last")?,
+            last: query.size("last", 0)?,
             since: since(head.fields, &query, &topics)?,
-            interval: interval(&query)?,
+            interval: query.number("interval_ms", INTERVAL_MS)?.map(Duration::from_millis),
             presence: query.flag("presence")?,
         };
         let identity = self.identity(head.fields, &query, &topics, address)?;
@@ -199,13 +199,4 @@ fn since<'a>(
         Some(Since { topic, epoch: Cow::Owned(epoch.to_owned()), offset })
     };
     Ok(topics.iter().zip(places).filter_map(since).collect())
-}
-
-/// `interval_ms=`, within its bounds.
-fn interval(query: &Query<'_>) -> Result<Option<Duration>, QueryError> {
-    let wrong = QueryError::Value { name: "interval_ms", right: "a whole number from 10 to 3600000" };
-    match query.number::<u64>("interval_ms").map_err(|_| wrong.clone())? {
-        Some(interval) if !INTERVAL_MS.contains(&interval) => Err(wrong),
-        interval => Ok(interval.map(Duration::from_millis)),
-    }
 }

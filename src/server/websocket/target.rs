@@ -53,9 +53,9 @@ pub fn target<'a>(path: &'a str, config: &Config) -> Option<Target<'a>> {
 
 /// The purpose of a session at `target`, by its query and its subprotocol.
 pub fn purpose(target: &Target<'_>, query: &Query<'_>, subprotocol: Option<Subprotocol>) -> Result<Purpose, Refused> {
-    let raw = |topic| Ok(Purpose::Raw { topic, last: query.number("last")?, echo: query.flag("echo")? });
+    let raw = |topic| Ok(Purpose::Raw { topic, last: query.size("last", 0)?, echo: query.flag("echo")? });
     match target {
-        Target::Native => Ok(Purpose::Native { topics: query.topics("topics")?, last: query.number("last")? }),
+        Target::Native => Ok(Purpose::Native { topics: query.topics("topics")?, last: query.size("last", 0)? }),
         Target::Endpoint(topic) => raw(topic.clone()),
         Target::Echo => Ok(Purpose::Echo),
         Target::Centrifugo => {

@@ -96,7 +96,7 @@ impl History {
         let from = match (request.reverse, offset) {
             (true, Some(0)) => return Err(ErrorCode::BadRequest.into()),
             (true, before) => ReadFrom::Before(Offset(before.unwrap_or(u64::MAX))),
-            (false, after) => ReadFrom::After(Offset(after.unwrap_or(0).min(i64::MAX as u64))),
+            (false, after) => ReadFrom::After(Offset::clamped(after.unwrap_or(0))),
         };
         let limit = usize::try_from(request.limit).unwrap_or(HISTORY_LIMIT_MAX).min(HISTORY_LIMIT_MAX);
         let epoch = request.since.as_ref().map(|(_, epoch)| &**epoch).filter(|epoch| !epoch.is_empty()).map(Into::into);

@@ -7,9 +7,6 @@ use crate::dialect::centrifugo::{ClientPosition, SubscribeResult};
 use crate::hub::{ReplayRequest, Start};
 use crate::position::{Offset, Position};
 
-/// Larger offsets are replaced by this one. No topic reaches it, and the offset behind it still fits a `u64`.
-const OFFSET_MAX: u64 = i64::MAX as u64;
-
 /// What can be recovered behind a client's position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovering {
@@ -35,7 +32,7 @@ impl Recovering {
     /// The request to the topic, for the position `client` of the client, and its `last`.
     pub fn wanted<'a>(self, client: &'a ClientPosition<'_>, last: Option<usize>) -> ReplayRequest<'a> {
         let epoch = (!client.epoch.is_empty()).then_some(&*client.epoch);
-        let since = client.recover.then_some((epoch, Offset(client.offset.min(OFFSET_MAX))));
+        let since = client.recover.then_some((epoch, Offset::clamped(client.offset)));
         match self {
             Self::Nothing => ReplayRequest { since: None, last },
             Self::Stream => ReplayRequest { since, last },

@@ -210,7 +210,7 @@ impl CentrifugoApi {
         let from = match (asked.reverse, asked.since.as_ref().map(|since| since.offset)) {
             (true, Some(0)) => return Err(Failed::BAD_REQUEST),
             (true, before) => ReadFrom::Before(Offset(before.unwrap_or(u64::MAX))),
-            (false, after) => ReadFrom::After(Offset(after.unwrap_or(0).min(i64::MAX as u64))),
+            (false, after) => ReadFrom::After(Offset::clamped(after.unwrap_or(0))),
         };
         let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LISTED_MAX).min(HISTORY_LISTED_MAX);
         let HistoryPart { position, messages } = self.hub.history_part(&topic, from, limit, Some(&call.allowance.payer))??;
