@@ -19,20 +19,6 @@ const DATA_FIELDS_MAX: usize = 14;
 /// The most files with an inherent `impl` of one type, without tests.
 const IMPL_FILES_MAX: usize = 3;
 
-/// A type with a bound of its own.
-struct Exception {
-    path: &'static str,
-    most: usize,
-    why: &'static str,
-}
-
-/// Types with more open fields.
-const MORE_OPEN_FIELDS: &[Exception] =
-    &[Exception { path: "engine::session::Session", most: 20, why: "the load test's record of one connection, for its engine alone" }];
-
-/// Types with an `impl` in more files.
-const MORE_IMPL_FILES: &[Exception] = &[];
-
 /// The facts about one type of a crate.
 #[derive(Default)]
 struct Type {
@@ -112,19 +98,14 @@ fn types(sources: &[Source]) -> BTreeMap<String, Type> {
     types
 }
 
-fn allowed(exceptions: &[Exception], path: &str, most: usize) -> usize {
-    exceptions.iter().find(|exception| exception.path == path).map_or(most, |exception| exception.most)
-}
-
 /// House 1: a type that is not data has few open fields.
 #[test]
 fn types_have_few_open_fields() {
     let mut found = Vec::new();
     for (path, ty) in CRATES.into_iter().flat_map(|krate| types(&sources(krate))) {
-        let most = allowed(MORE_OPEN_FIELDS, &path, OPEN_FIELDS_MAX);
         let is_list_of_metrics = path.starts_with("metrics::");
-        if !ty.is_data && !is_list_of_metrics && ty.open_fields > most {
-            found.push(format!("{path}: {} open fields, {most} at most", ty.open_fields));
+        if !ty.is_data && !is_list_of_metrics && ty.open_fields > OPEN_FIELDS_MAX {
+            found.push(format!("{path}: {} open fields, {OPEN_FIELDS_MAX} at most", ty.open_fields));
         }
     }
     expect_none(&found, "a type has few open fields: add methods, or split it by what changes together");
@@ -145,32 +126,12 @@ fn data_types_have_a_bounded_number_of_fields() {
 fn the_methods_of_a_type_are_in_few_files() {
     let mut found = Vec::new();
     for (path, ty) in CRATES.into_iter().flat_map(|krate| types(&sources(krate))) {
-        let most = allowed(MORE_IMPL_FILES, &path, IMPL_FILES_MAX);
-        if ty.impl_files.len() > most {
+        if ty.impl_files.len() > IMPL_FILES_MAX {
             let files = ty.impl_files.iter().cloned().collect::<Vec<_>>().join(", ");
-            found.push(format!("{path}: `impl` in {} files, {most} at most: {files}", ty.impl_files.len()));
+            found.push(format!("{path}: `impl` in {} files, {IMPL_FILES_MAX} at most: {files}", ty.impl_files.len()));
         }
     }
     expect_none(&found, "the methods of a type are in few files: split the type by what changes together");
-}
-
-/// An exception has a reason, and is exactly as large as its type needs. When a type becomes smaller, its exception is lowered.
-#[test]
-fn exceptions_are_exact() {
-    let types: BTreeMap<_, _> = CRATES.into_iter().flat_map(|krate| types(&sources(krate))).collect();
-    type Count = fn(&Type) -> usize;
-    let (fields, files): (Count, Count) = (|ty| ty.open_fields, |ty| ty.impl_files.len());
-    let lists = [(MORE_OPEN_FIELDS, OPEN_FIELDS_MAX, fields), (MORE_IMPL_FILES, IMPL_FILES_MAX, files)];
-    let mut found = Vec::new();
-    for (exceptions, most, count) in lists {
-        for exception in exceptions {
-            let now = types.get(exception.path).map_or(0, count);
-            if now != exception.most || now <= most || exception.why.is_empty() {
-                found.push(format!("{}: {now} now, {} in its exception", exception.path, exception.most));
-            }
-        }
-    }
-    expect_none(&found, "an exception is no larger than needed, and has a reason");
 }
 
 /// Inherent `impl`s are distinguished from those of traits, with generics and without.

@@ -11,7 +11,7 @@ pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], 
     loop {
         match Chunk::read(&bytes[taken..]) {
             Ok(Some(chunk)) if chunk.data.is_empty() => {
-                session.ending.end_stream(session.dialect.drain_code());
+                session.connection.end_stream(session.dialect.drain_code());
                 return (taken + chunk.bytes, true);
             }
             Ok(Some(chunk)) => {
@@ -29,16 +29,9 @@ pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], 
 
 /// Handles the complete events of a chunk, and keeps an incomplete one.
 fn data(session: &mut Session, ledger: &mut Ledger, data: &[u8], now: u64) {
-    if session.fragments.is_empty() {
-        let taken = events(session, ledger, data, now);
-        session.fragments.extend_from_slice(&data[taken..]);
-        return;
-    }
-    let mut joined = std::mem::take(&mut session.fragments);
-    joined.extend_from_slice(data);
+    let joined = session.fragments.join(data);
     let taken = events(session, ledger, &joined, now);
-    joined.drain(..taken);
-    session.fragments = joined;
+    session.fragments.keep(joined, taken);
 }
 
 /// Handles the complete events of `bytes`. Returns their length.

@@ -80,7 +80,7 @@ impl Engine {
 
     /// Connects the session `index` as soon as fewer than [`PENDING_MAX`] are connecting.
     pub(super) fn enqueue(&mut self, index: usize) {
-        self.ledger.prepare(&mut self.sessions[index]);
+        self.sessions[index].subscriptions.prepare(&self.ledger.topics);
         self.waiting.push_back(index);
     }
 
@@ -137,7 +137,9 @@ impl Engine {
         load.publish_due(now, &mut self.ledger, &mut self.sessions);
         for publisher in load.touched.drain(..) {
             let session = &mut self.sessions[publisher];
-            publish::push_batch(&mut session.outgoing, &mut session.batch, self.targets[0].token.as_deref());
+            if let Some(batch) = &mut session.http_batch {
+                publish::push_batch(session.connection.outgoing(), batch, self.targets[0].token.as_deref());
+            }
             self.flush(publisher);
         }
         self.load = Some(load);
@@ -146,25 +148,25 @@ impl Engine {
     /// Reads once. Returns whether more bytes may be buffered, which the poll would not report.
     fn read_once(&mut self, index: usize) -> bool {
         let session = &mut self.sessions[index];
-        let Some(transport) = &mut session.transport else { return false };
+        let Some(transport) = session.connection.transport() else { return false };
         let buffers_reads = transport.buffers_reads();
         match transport.read(&mut self.buffer) {
             Ok(0) => self.end_session(index, Phase::Closed),
             Ok(length) => {
                 self.read_at = self.clock.now();
-                let was_pending = session.is_pending();
+                let was_pending = session.connection.is_pending();
                 let ended = receive::receive(session, &mut self.ledger, &self.buffer[..length], self.read_at);
-                self.pending -= usize::from(was_pending && !session.is_pending());
+                self.pending -= usize::from(was_pending && !session.connection.is_pending());
                 if ended {
                     self.end_session(index, Phase::Closed);
-                } else if !session.outgoing.is_empty() {
+                } else if !session.connection.outgoing().is_empty() {
                     self.flush(index);
                 }
                 return buffers_reads;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 // The upgrade waits for the TLS handshake, which the read may have completed.
-                if buffers_reads && !session.outgoing.is_empty() {
+                if buffers_reads && !session.connection.outgoing().is_empty() {
                     self.flush(index);
                 }
             }
@@ -176,40 +178,29 @@ impl Engine {
     /// The socket is writable, or TCP has connected.
     fn write(&mut self, index: usize) {
         let session = &mut self.sessions[index];
-        if session.phase == Phase::Connecting {
-            let refused = session.transport.as_ref().and_then(|transport| transport.tcp().take_error().ok().flatten());
+        if session.connection.phase() == Phase::Connecting {
+            let refused = session.connection.transport().and_then(|transport| transport.tcp().take_error().ok().flatten());
             if let Some(error) = refused {
                 self.ledger.counts.findings.count_refusal(format!("connecting failed: {error}"));
                 return self.end_session(index, Phase::Closed);
             }
-            if session.publishes_by_http {
+            if session.http_batch.is_some() {
                 self.ledger.subscribed(session, &[]);
                 self.pending -= 1;
                 return self.flush(index);
             }
-            session.phase = Phase::Upgrading;
-            let (topics, since) = (self.ledger.topics.names(&session.topics), self.ledger.resume_positions(session));
+            session.connection.reach(Phase::Upgrading);
+            let (subscriptions, all) = (&session.subscriptions, &self.ledger.topics);
+            let (topics, since) = (all.names(subscriptions.topics()), subscriptions.resume_positions(all));
             let target = &self.targets[session.failover.gateway()];
-            session.outgoing = target.open_request(session.dialect, &topics, &since);
+            *session.connection.outgoing() = target.open_request(session.dialect, &topics, &since);
         }
         self.flush(index);
     }
 
     pub(super) fn flush(&mut self, index: usize) {
-        let session = &mut self.sessions[index];
-        if session.phase == Phase::Connecting {
-            return;
-        }
-        match session.flush() {
-            Ok(interest) => {
-                if let Some(transport) = &session.transport
-                    && interest != session.interest
-                    && self.poll.change(transport, index, interest).is_ok()
-                {
-                    session.interest = interest;
-                }
-            }
-            Err(error) => self.connection_failed(index, &error),
+        if let Err(error) = self.sessions[index].connection.flush(&self.poll, index) {
+            self.connection_failed(index, &error);
         }
     }
 
@@ -217,7 +208,7 @@ impl Engine {
     /// Everything else is a fault.
     fn connection_failed(&mut self, index: usize, error: &std::io::Error) {
         let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
-        if !reset || self.sessions[index].phase != Phase::Open {
+        if !reset || self.sessions[index].connection.phase() != Phase::Open {
             self.ledger.counts.findings.count_fault(error);
         }
         self.end_session(index, Phase::Closed);
@@ -226,7 +217,7 @@ impl Engine {
     /// Ends the session. Closing the socket removes it from the poll.
     pub(super) fn end_session(&mut self, index: usize, phase: Phase) {
         let session = &mut self.sessions[index];
-        self.pending -= usize::from(session.is_pending());
+        self.pending -= usize::from(session.connection.is_pending());
         self.ledger.session_ended(session, phase == Phase::Closed);
         session.end(phase);
         if session.failover.is_enabled() && phase == Phase::Closed {

@@ -143,17 +143,18 @@ impl Load {
         self.published += 1;
         let (stream, topic) = ledger.topics.stream_mut(number).expect("a load publishes to streams of its engine");
         let session = &mut sessions[stream.publisher];
-        if session.phase != Phase::Open {
+        if session.connection.phase() != Phase::Open {
             ledger.counts.findings.unsent += 1;
             return;
         }
         stream.sent += 1;
         let payload = ledger.stamper.write(Stamp { stream: number, sequence: stream.sent, scheduled: due });
-        if session.publishes_by_http {
-            publish::push_message(session.dialect, &mut session.outgoing, &mut session.batch, &topic.name, payload);
+        let outgoing = session.connection.outgoing();
+        if let Some(batch) = &mut session.http_batch {
+            publish::push_message(session.dialect, outgoing, batch, &topic.name, payload);
         } else {
             let id = session.failover.is_enabled().then(|| stream.results.ask(number, stream.sent));
-            session.dialect.push_publish(&mut session.outgoing, &topic.name, payload, id);
+            session.dialect.push_publish(outgoing, &topic.name, payload, id);
         }
         ledger.outstanding += topic.subscribers;
         ledger.counts.published += 1;

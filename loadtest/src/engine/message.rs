@@ -1,6 +1,7 @@
 //! Handles one message of the server: its deliveries and its replies.
 
-use super::accounting::{Ledger, PublishResult};
+use super::accounting::Ledger;
+use super::publish_results::PublishResult;
 use super::session::Session;
 use crate::wire::Reply;
 use crate::wire::frame::push_masked;
@@ -48,7 +49,7 @@ fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
             }
         }
         Reply::Draining => {
-            session.ending.announce_drain();
+            session.connection.announce_drain();
             ledger.counts.findings.draining += 1;
         }
         Reply::Published { id } => ledger.answer(id, PublishResult::Acknowledged),
@@ -58,8 +59,8 @@ fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
         }
         Reply::Acknowledged => ledger.acknowledged(session),
         Reply::TopicSubscribed { id, position, recovered } => ledger.topic_subscribed(session, id, position, recovered),
-        Reply::Ending(code) => session.ending.close(code),
-        Reply::Ping(pong) => push_masked(&mut session.outgoing, session.dialect.opcode(), pong),
+        Reply::Ending(code) => session.connection.close(code),
+        Reply::Ping(pong) => push_masked(session.connection.outgoing(), session.dialect.opcode(), pong),
         Reply::Other if session.dialect.sends_other_events() => {}
         Reply::Other => ledger.counts.findings.foreign += 1,
     }

@@ -9,18 +9,21 @@ mod event_loop;
 mod load;
 mod message;
 mod poll;
+mod publish_results;
 mod receive;
 mod session;
 mod sockets;
 mod target;
+mod topics;
 
 use std::time::Duration;
 
 use anyhow::bail;
 
-pub use accounting::{Counts, Findings, PublishCounts, Verdict};
+pub use accounting::{Counts, Findings, Verdict};
 pub use event_loop::Engine;
 pub use load::{Load, Pace, StreamOrder};
+pub use publish_results::PublishCounts;
 pub use sockets::raise_file_limit;
 pub use target::Target;
 
@@ -49,7 +52,7 @@ impl Engine {
     /// Adds a session that only publishes. Returns its number.
     pub fn add_publisher(&mut self) -> usize {
         let index = self.add_session(self.targets[0].publisher, Vec::new());
-        self.sessions[index].publishes_by_http = self.targets[0].publishes_by_http;
+        self.sessions[index].http_batch = self.targets[0].publishes_by_http.then(Vec::new);
         index
     }
 
@@ -124,16 +127,16 @@ impl Engine {
     pub fn stall(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
             self.ledger.expect_deliveries(&mut self.sessions[index], false);
-            if let Some(transport) = &self.sessions[index].transport {
+            if let Some(transport) = self.sessions[index].connection.transport() {
                 let _ = socket2::SockRef::from(transport.tcp()).set_recv_buffer_size(STALLED_BUFFER_BYTES);
-                let _ = self.poll.change(transport, index, Interest::None);
+                let _ = self.poll.change(&*transport, index, Interest::None);
             }
         }
     }
 
     /// Excludes `sessions` from the latencies, because they reconnect and receive missed messages late.
     pub fn exclude_from_latency(&mut self, sessions: impl IntoIterator<Item = usize>) {
-        sessions.into_iter().for_each(|index| self.sessions[index].is_timed = false);
+        sessions.into_iter().for_each(|index| self.sessions[index].subscriptions.exclude_from_latency());
     }
 
     /// Lets `sessions` connect to the next gateway whenever theirs is gone. Their publishes ask for answers from now
@@ -150,7 +153,7 @@ impl Engine {
 
     /// The results of publishes that ask for an answer.
     pub fn publish_counts(&self) -> PublishCounts {
-        self.ledger.publish_counts()
+        self.ledger.topics.publish_counts()
     }
 
     /// Replaces the topics of `sessions`, with an unsubscribe and a subscribe.
@@ -191,11 +194,11 @@ impl Engine {
 
     /// The number of subscribers to which deliveries are owed.
     pub fn reading_sessions(&self) -> usize {
-        self.count_open(|session| session.expects_deliveries && !session.topics.is_empty())
+        self.count_open(|session| session.subscriptions.are_owed() && !session.subscriptions.topics().is_empty())
     }
 
     fn count_open(&self, is_counted: impl Fn(&Session) -> bool) -> usize {
-        self.sessions.iter().filter(|session| session.phase == Phase::Open && is_counted(session)).count()
+        self.sessions.iter().filter(|session| session.connection.phase() == Phase::Open && is_counted(session)).count()
     }
 
     /// The result of all checks so far.

@@ -12,26 +12,19 @@ use crate::wire::{Head, Opcode};
 
 /// Handles `bytes` that were read at `now`, in nanoseconds of the run's clock. Returns whether the session has ended.
 pub(super) fn receive(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> bool {
-    if session.incomplete.is_empty() {
-        let (taken, ended) = parse(session, ledger, bytes, now);
-        session.incomplete.extend_from_slice(&bytes[taken..]);
-        return ended;
-    }
-    let mut joined = std::mem::take(&mut session.incomplete);
-    joined.extend_from_slice(bytes);
+    let joined = session.incomplete.join(bytes);
     let (taken, ended) = parse(session, ledger, &joined, now);
-    joined.drain(..taken);
-    session.incomplete = joined;
+    session.incomplete.keep(joined, taken);
     ended
 }
 
 /// Handles what is complete at the start of `bytes`. Returns its length, and whether the session has ended.
 fn parse(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {
-    if session.publishes_by_http {
+    if session.http_batch.is_some() {
         return (answers(ledger, bytes), false);
     }
     let mut head_bytes = 0;
-    if session.phase == Phase::Upgrading {
+    if session.connection.phase() == Phase::Upgrading {
         match open(session, ledger, bytes) {
             Ok(bytes) => head_bytes = bytes,
             Err(refused) => return (0, refused),
@@ -71,14 +64,14 @@ fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Result<usiz
         ledger.counts.findings.count_refusal(error.to_owned());
         return Err(true);
     }
-    session.phase = Phase::Subscribing;
-    if session.topics.is_empty() && !session.dialect.introduces_itself() || session.dialect.subscribes_by_path() {
+    let Session { dialect, connection, subscriptions, .. } = session;
+    connection.reach(Phase::Subscribing);
+    if subscriptions.topics().is_empty() && !dialect.introduces_itself() || dialect.subscribes_by_path() {
         ledger.subscribed(session, &[]);
         return Ok(head_bytes);
     }
-    let (names, since) = (ledger.topics.names(&session.topics), ledger.resume_positions(session));
-    session.dialect.push_connect(&mut session.outgoing);
-    session.dialect.push_subscribe(&mut session.outgoing, &names, &since, session.pending_subscribes.first_id());
+    dialect.push_connect(connection.outgoing());
+    subscriptions.push_subscribe(*dialect, connection.outgoing(), &ledger.topics);
     Ok(head_bytes)
 }
 
@@ -105,20 +98,21 @@ fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8],
         Opcode::Text | Opcode::Binary if head.whole => data(session, ledger, head.deflated, payload, now),
         Opcode::Text | Opcode::Binary | Opcode::Continuation => {
             // Fragmented messages are never compressed here. (RSV1 of the first frame would apply to all fragments.)
-            session.fragments.extend_from_slice(payload);
+            let joined = session.fragments.join(payload);
             if head.whole {
-                let whole = std::mem::take(&mut session.fragments);
-                data(session, ledger, head.deflated, &whole, now);
+                data(session, ledger, head.deflated, &joined, now);
+            } else {
+                session.fragments.keep(joined, 0);
             }
         }
-        Opcode::Ping => push_masked(&mut session.outgoing, Opcode::Pong, payload),
+        Opcode::Ping => push_masked(session.connection.outgoing(), Opcode::Pong, payload),
         Opcode::Pong => {}
         Opcode::Close => {
-            session.ending.close(match payload {
+            session.connection.close(match payload {
                 [high, low, ..] => u16::from_be_bytes([*high, *low]),
                 _ => 1005,
             });
-            push_masked(&mut session.outgoing, Opcode::Close, payload);
+            push_masked(session.connection.outgoing(), Opcode::Close, payload);
         }
     }
 }

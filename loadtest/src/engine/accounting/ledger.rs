@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::findings::Findings;
-use super::publish_results::{PublishCounts, PublishResult, PublishResults};
-use super::topics::{Stream, Topics};
+use crate::engine::publish_results::{PublishResult, PublishResults};
 use crate::engine::session::{Phase, Session};
+use crate::engine::topics::Topics;
 use crate::measure::Latency;
 use crate::sequence::{Arrival, Track};
 use crate::stamp::{Mismatch, Stamper};
@@ -55,62 +55,46 @@ impl Ledger {
         }
     }
 
-    /// The name, epoch and newest offset of each topic of a session that resumes; otherwise none.
-    pub fn resume_positions(&self, session: &Session) -> Vec<(&str, &str, u64)> {
-        let topics = session.topics.iter().filter(|_| session.resumes).map(|topic| self.topics.topic(*topic));
-        topics.zip(&session.offsets).map(|(topic, offset)| (topic.name.as_str(), topic.epoch.as_str(), *offset)).collect()
-    }
-
-    /// Prepares a session for a connection: it gets new tracks, unless it resumes.
-    pub fn prepare(&self, session: &mut Session) {
-        if !session.resumes {
-            session.tracks = self.topics.tracks(&session.topics);
-        }
-    }
-
     /// Notes that the session is subscribed. From now on deliveries are owed to it, including those that it missed.
     pub fn subscribed(&mut self, session: &mut Session, topics: &[SubscribedTopic]) {
-        let is_foreign = |topic: &SubscribedTopic| self.topics.index_of(&session.topics, &topic.topic).is_none();
+        let is_foreign = |topic: &SubscribedTopic| self.topics.index_of(session.subscriptions.topics(), &topic.topic).is_none();
         if !topics.is_empty() && topics.iter().all(is_foreign) {
             // The answer belongs to a subscribe that the session has replaced by another.
             return;
         }
         self.expect_deliveries(session, false);
         topics.iter().for_each(|topic| self.note_position(session, topic));
-        session.phase = Phase::Open;
-        session.resumes = true;
+        session.connection.reach(Phase::Open);
         self.expect_deliveries(session, true);
     }
 
     /// Notes an acknowledgement of the session or of one subscription. The last one completes the subscribe.
     pub fn acknowledged(&mut self, session: &mut Session) {
-        if session.pending_subscribes.acknowledge(session.topics.len()) {
+        if session.subscriptions.acknowledge() {
             self.subscribed(session, &[]);
         }
     }
 
     /// Notes the answer to the subscribe with this `id`, unless the session has replaced that subscribe by another.
     pub fn topic_subscribed(&mut self, session: &mut Session, id: u64, position: Option<(String, u64)>, recovered: Option<bool>) {
-        let Some(topic) = session.pending_subscribes.topic_index(id).and_then(|index| session.topics.get(index)) else { return };
+        let Some(topic) = session.subscriptions.topic_of(id) else { return };
         if let Some((epoch, offset)) = position {
-            let topic = self.topics.topic(*topic).name.clone();
-            let recovered = recovered.filter(|_| session.resumes);
+            let topic = self.topics.topic(topic).name.clone();
+            let recovered = recovered.filter(|_| session.subscriptions.resumes());
             self.note_position(session, &SubscribedTopic { topic, epoch, offset, recovered });
         }
         self.acknowledged(session);
     }
 
     fn note_position(&mut self, session: &mut Session, position: &SubscribedTopic) {
-        let Some(index) = self.topics.index_of(&session.topics, &position.topic) else { return };
-        let topic = session.topics[index];
-        self.topics.topic_mut(topic).epoch.clone_from(&position.epoch);
+        let subscriptions = &mut session.subscriptions;
+        let Some(index) = self.topics.index_of(subscriptions.topics(), &position.topic) else { return };
+        self.topics.topic_mut(subscriptions.topics()[index]).epoch.clone_from(&position.epoch);
         match position.recovered {
             Some(true) => self.counts.findings.recovered.0 += 1,
             recovered => {
                 self.counts.findings.recovered.1 += u64::from(recovered.is_some());
-                session.offsets[index] = position.offset;
-                let tracks = &mut session.tracks[self.topics.tracks_of(&session.topics, index)];
-                match tracks {
+                match subscriptions.begin_topic(index, position.offset, &self.topics) {
                     // With one publisher the offsets of a topic are its sequence numbers, so the next message is known.
                     [track] if !self.clustered => *track = Track::after(position.offset as u32),
                     tracks if recovered.is_some() => tracks.fill(Track::FROM_FIRST_ARRIVAL),
@@ -122,55 +106,27 @@ impl Ledger {
 
     /// Begins or ends to owe deliveries to the session.
     pub fn expect_deliveries(&mut self, session: &mut Session, expects: bool) {
-        if std::mem::replace(&mut session.expects_deliveries, expects) == expects {
+        let subscriptions = &mut session.subscriptions;
+        if !subscriptions.owe(expects) {
             return;
         }
         let sign = if expects { 1 } else { -1 };
-        self.outstanding += sign * self.outstanding_of(session);
-        self.subscriptions += sign * session.topics.len() as i64;
-        session.topics.iter().for_each(|topic| self.topics.topic_mut(*topic).subscribers += sign);
-    }
-
-    /// The session's tracks with their streams.
-    fn tracks<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = (&'a Track, &'a Stream)> {
-        session.tracks.iter().zip(session.topics.iter().flat_map(|topic| self.topics.streams_of(*topic)))
-    }
-
-    /// The number of messages to the session's topics that were sent after its newest.
-    pub fn behind(&self, session: &Session) -> u64 {
-        self.tracks(session).map(|(track, stream)| track.behind(stream.sent).len() as u64).sum()
-    }
-
-    fn outstanding_of(&self, session: &Session) -> i64 {
-        (self.behind(session) + session.missing.count()) as i64
-    }
-
-    /// The number of owed messages that have not arrived, although later ones have. Publishes that ask for an answer are
-    /// owed if they were acknowledged.
-    pub fn lost(&self, session: &Session) -> u64 {
-        let streams = self.topics.streams();
-        session.missing.iter().filter(|(stream, sequence)| streams[*stream as usize].results.is_owed(*sequence)).count() as u64
-    }
-
-    /// The same for messages that are newer than all that have arrived.
-    pub fn lost_at_end(&self, session: &Session) -> u64 {
-        let lost =
-            |(track, stream): (&Track, &Stream)| track.behind(stream.sent).filter(|sequence| stream.results.is_owed(*sequence)).count();
-        self.tracks(session).map(lost).sum::<usize>() as u64
+        self.outstanding += sign * subscriptions.outstanding(&self.topics);
+        self.subscriptions += sign * subscriptions.topics().len() as i64;
+        subscriptions.topics().iter().for_each(|topic| self.topics.topic_mut(*topic).subscribers += sign);
     }
 
     /// Handles a `gap` of `topic`: its messages are not owed. `begins_anew`: the topic has a new epoch.
     pub fn gap(&mut self, session: &mut Session, topic: &str, begins_anew: bool) {
-        let Some(index) = self.topics.index_of(&session.topics, topic) else { return };
-        let topic = session.topics[index];
-        let before = self.outstanding_of(session);
-        session.tracks[self.topics.tracks_of(&session.topics, index)].fill(Track::FROM_FIRST_ARRIVAL);
-        session.missing.forget(&self.topics.topic(topic).streams);
-        if session.expects_deliveries {
-            self.outstanding -= before - self.outstanding_of(session);
+        let subscriptions = &mut session.subscriptions;
+        let Some(index) = self.topics.index_of(subscriptions.topics(), topic) else { return };
+        let before = subscriptions.outstanding(&self.topics);
+        subscriptions.skip(index, &self.topics);
+        if subscriptions.are_owed() {
+            self.outstanding -= before - subscriptions.outstanding(&self.topics);
         }
         if begins_anew {
-            self.topics.topic_mut(topic).epoch.clear();
+            self.topics.topic_mut(subscriptions.topics()[index]).epoch.clear();
         }
     }
 
@@ -182,36 +138,27 @@ impl Ledger {
         }
     }
 
-    /// The results of publishes that ask for an answer.
-    pub fn publish_counts(&self) -> PublishCounts {
-        let mut counts = PublishCounts::default();
-        self.topics.streams().iter().for_each(|stream| stream.results.add_to(&mut counts));
-        counts
-    }
-
     /// Notes the end of the session; `closed` if the server ended it.
     pub fn session_ended(&mut self, session: &mut Session, closed: bool) {
-        if closed && session.expects_deliveries {
-            self.counts.findings.behind_at_close = self.counts.findings.behind_at_close.max(self.behind(session));
+        if closed && session.subscriptions.are_owed() {
+            let behind = session.subscriptions.behind(&self.topics);
+            self.counts.findings.behind_at_close = self.counts.findings.behind_at_close.max(behind);
         }
         self.expect_deliveries(session, false);
         // A Close with a code counts even before the session was subscribed.
-        if closed && (session.phase == Phase::Open || session.ending.code().is_some()) {
-            *self.counts.findings.closes.entry(session.ending.code().unwrap_or(1006)).or_default() += 1;
+        let code = session.connection.close_code();
+        if closed && (session.connection.phase() == Phase::Open || code.is_some()) {
+            *self.counts.findings.closes.entry(code.unwrap_or(1006)).or_default() += 1;
         }
     }
 
     /// Replaces the session's topics, by an unsubscribe and a subscribe.
     pub fn change_topics(&mut self, session: &mut Session, topics: Vec<u32>) {
         self.expect_deliveries(session, false);
-        let dialect = session.dialect;
-        dialect.push_unsubscribe(&mut session.outgoing, &self.topics.names(&session.topics));
-        session.tracks = self.topics.tracks(&topics);
-        session.offsets = vec![0; topics.len()].into_boxed_slice();
-        session.pending_subscribes.replace(session.topics.len());
-        session.resumes = false;
-        session.topics = topics.into_boxed_slice();
-        dialect.push_subscribe(&mut session.outgoing, &self.topics.names(&session.topics), &[], session.pending_subscribes.first_id());
+        let Session { dialect, connection, subscriptions, .. } = session;
+        dialect.push_unsubscribe(connection.outgoing(), &self.topics.names(subscriptions.topics()));
+        subscriptions.replace(topics, &self.topics);
+        subscriptions.push_subscribe(*dialect, connection.outgoing(), &self.topics);
     }
 
     /// Checks a message that arrived at `session`, with its payload at `payload` in `frame`.
@@ -225,7 +172,7 @@ impl Ledger {
         if stamp.sequence == 0 || stamp.sequence > stream.sent {
             return self.counts.findings.altered += 1;
         }
-        let Some((index, track)) = self.locate(session, stamp.stream, stream.topic) else {
+        let Some(place) = session.subscriptions.locate(stamp.stream, stream.topic, &self.topics) else {
             // The message was in flight when the session changed its topics, or the server has no topics and sends
             // everything to everybody.
             return;
@@ -236,37 +183,22 @@ impl Ledger {
         }
         self.counts.deliveries += 1;
         session.failover.note_message(now);
-        if let Some(offset) = session.dialect.offset(frame, payload) {
-            session.offsets[index] = session.offsets[index].max(offset);
-            let is_sequence = !self.clustered && topic.streams.len() == 1;
-            if is_sequence && offset != u64::from(stamp.sequence) {
-                self.counts.findings.wrong_offsets += 1;
-            }
+        let offset = session.dialect.offset(frame, payload);
+        let is_sequence = !self.clustered && topic.streams.len() == 1;
+        if is_sequence && offset.is_some_and(|offset| offset != u64::from(stamp.sequence)) {
+            self.counts.findings.wrong_offsets += 1;
         }
-        match session.tracks[track].receive(stamp.stream, stamp.sequence, &mut session.missing) {
+        match session.subscriptions.receive(place, offset, &stamp) {
             Arrival::InOrder => {}
             Arrival::AfterHole(length) => self.counts.holes += u64::from(length),
             Arrival::Late => self.counts.findings.reordered += 1,
             Arrival::Duplicate => return self.counts.findings.duplicated += 1,
         }
-        if session.expects_deliveries {
+        if session.subscriptions.are_owed() {
             self.outstanding -= 1;
-            if session.is_timed {
+            if session.subscriptions.are_timed() {
                 self.latency.record(stamp.scheduled, now);
             }
         }
-    }
-
-    /// The index of the stream's topic and of its track in the session.
-    fn locate(&self, session: &Session, stream: u32, topic: u32) -> Option<(usize, usize)> {
-        let mut first = 0;
-        for (index, own) in session.topics.iter().enumerate() {
-            let streams = &self.topics.topic(*own).streams;
-            if *own == topic {
-                return Some((index, first + (stream - streams.start) as usize));
-            }
-            first += streams.len();
-        }
-        None
     }
 }

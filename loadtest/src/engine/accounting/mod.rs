@@ -2,11 +2,8 @@
 
 mod findings;
 mod ledger;
-mod publish_results;
-mod topics;
 mod verdict;
 
 pub use findings::Findings;
 pub use ledger::{Counts, Ledger};
-pub use publish_results::{PublishCounts, PublishResult};
 pub use verdict::Verdict;

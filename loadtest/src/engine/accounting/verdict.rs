@@ -26,9 +26,9 @@ impl Verdict {
         let mut verdict = Self { findings: ledger.counts.findings.clone(), ..Self::default() };
         for session in sessions {
             // A hole is always a loss. Missing messages at the end are a loss only if the session was connected.
-            verdict.lost += ledger.lost(session);
-            if session.expects_deliveries && session.phase == Phase::Open {
-                let at_end = ledger.lost_at_end(session);
+            verdict.lost += session.subscriptions.lost(&ledger.topics);
+            if session.subscriptions.are_owed() && session.connection.phase() == Phase::Open {
+                let at_end = session.subscriptions.lost_at_end(&ledger.topics);
                 verdict.lost += at_end;
                 verdict.behind_sessions += u64::from(at_end > 0);
             }

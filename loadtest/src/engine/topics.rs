@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::publish_results::PublishResults;
+use super::publish_results::{PublishCounts, PublishResults};
 use crate::sequence::Track;
 
 #[derive(Default)]
@@ -71,6 +71,13 @@ impl Topics {
         let stream = self.streams.get_mut(stream as usize)?;
         let topic = &self.topics[stream.topic as usize];
         Some((stream, topic))
+    }
+
+    /// The results of publishes that ask for an answer.
+    pub fn publish_counts(&self) -> PublishCounts {
+        let mut counts = PublishCounts::default();
+        self.streams.iter().for_each(|stream| stream.results.add_to(&mut counts));
+        counts
     }
 
     pub fn streams_of(&self, topic: u32) -> &[Stream] {
