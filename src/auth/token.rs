@@ -23,8 +23,6 @@ use crate::topic_name::Scope;
 pub(super) const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
 /// How far the issuer's clock may be ahead of the gateway's for `nbf`, in seconds. `exp` has no leeway, so that no right outlives its token.
 const NBF_LEEWAY_SECONDS: f64 = 5.0;
-/// The latest `exp`, in Unix seconds, so that its milliseconds fit a `u64`. A later `exp` is replaced by this one.
-const EXPIRES_MAX: f64 = (u64::MAX / 1_000) as f64;
 
 /// The claims of a verified token.
 #[derive(Debug)]
@@ -124,14 +122,14 @@ fn check(token: &str, keys: &KeySet, now: Timestamp) -> Result<Checked, AuthErro
     }
     let (key, expected) = signer(keys, &head, message.as_bytes(), signature)?;
     let claims: Claims = part(claims).ok_or_else(|| AuthError::invalid("its claims are not a JSON object, or one is there twice"))?;
-    let expires = expiry(&claims)?;
+    let expires = seconds(&claims.exp, "exp")?;
     if keys.require_exp && expires.is_none() {
         return Err(AuthError::invalid("it has no `exp`"));
     }
-    let now_seconds = now.0 as f64 / 1_000.0;
-    if expires.is_some_and(|expires| expires <= now_seconds) {
+    if expires.is_some_and(|expires| expires.saturating_mul(1_000) <= now.0) {
         return Err(AuthError::Expired);
     }
+    let now_seconds = now.0 as f64 / 1_000.0;
     if number(&claims.nbf, "nbf")?.is_some_and(|not_before| not_before > now_seconds + NBF_LEEWAY_SECONDS) {
         return Err(AuthError::invalid("it is not valid yet (`nbf`)"));
     }
@@ -144,10 +142,10 @@ fn check(token: &str, keys: &KeySet, now: Timestamp) -> Result<Checked, AuthErro
     // `expire_at` may let the session or subscription end later or earlier than the token expires.
     let expires = match number(&claims.expire_at, "expire_at")? {
         Some(0.0) => None,
-        Some(expire_at) => Some(expire_at.clamp(0.0, EXPIRES_MAX)),
+        Some(_) => seconds(&claims.expire_at, "expire_at")?,
         None => expires,
     };
-    Ok(Checked { claims, user, expires: expires.map(|expires| expires as u64), key })
+    Ok(Checked { claims, user, expires, key })
 }
 
 /// The text of an `info`, which is JSON, or of the claim that has it in Base64.
@@ -177,8 +175,14 @@ fn signer(keys: &KeySet, head: &Head, message: &[u8], signature: &str) -> Result
     signer.cloned().ok_or_else(|| AuthError::invalid("its signature is not one of the keys' here"))
 }
 
-fn expiry(claims: &Claims) -> Result<Option<f64>, AuthError> {
-    Ok(number(&claims.exp, "exp")?.map(|expires| expires.clamp(0.0, EXPIRES_MAX).floor()))
+/// Reads a NumericDate as whole seconds, exactly. A time before 1970 counts as 0. One that a `u64` can't hold is refused.
+fn seconds(claim: &Option<Value>, name: &str) -> Result<Option<u64>, AuthError> {
+    let (Some(value), Some(seconds)) = (claim, number(claim, name)?) else { return Ok(None) };
+    match value.as_u64() {
+        Some(whole) => Ok(Some(whole)),
+        None if seconds < u64::MAX as f64 => Ok(Some(seconds as u64)),
+        None => Err(AuthError::Invalid(format!("its `{name}` is {value}; it must be at most {}", u64::MAX))),
+    }
 }
 
 /// Reads a NumericDate (RFC 7519 §2): seconds, with a fraction allowed.
