@@ -24,7 +24,7 @@ fn an_empty_sub_is_anonymous() {
 #[test]
 fn unusual_valid_claims_are_accepted() {
     let auth = auth(vec![secret_key(SECRET)]);
-    for more in [r#""exp":1732233660.5"#, r#""exp":1e18"#, r#""exp":9999999999,"aud":"belfry""#] {
+    for more in [r#""exp":1732233660.5"#, r#""exp":1e300"#, r#""exp":9999999999,"aud":"belfry""#] {
         let token = with_claims(&format!(r#"{{"sub":"ann","iat":"x","nbf":1732233600.25,{more}}}"#));
         assert!(auth.identify(&token).is_ok(), "{more}");
     }
@@ -40,16 +40,15 @@ fn unusual_valid_claims_are_accepted() {
 #[test]
 fn expires_is_the_exp_of_the_token() {
     let auth = auth(vec![secret_key(SECRET)]);
-    let expires = |claims: &str| Ok(auth.identify(&with_claims(&format!(r#"{{"sub":"ann",{claims}}}"#)))?.expires);
+    let expires = |claims: &str| auth.identify(&with_claims(&format!(r#"{{"sub":"ann",{claims}}}"#))).unwrap().expires;
     for exp in [9_007_199_254_740_993, 18_446_744_073_709_552, 18_446_744_073_709_553, i64::MAX as u64, u64::MAX] {
-        assert_eq!(expires(&format!(r#""exp":{exp}"#)), Ok(Some(exp)));
-        assert_eq!(expires(&format!(r#""exp":9999999999,"expire_at":{exp}"#)), Ok(Some(exp)));
+        assert_eq!(expires(&format!(r#""exp":{exp}"#)), Some(exp));
+        assert_eq!(expires(&format!(r#""exp":9999999999,"expire_at":{exp}"#)), Some(exp));
     }
-    assert_eq!(expires(r#""exp":9999999999.75"#), Ok(Some(9_999_999_999)));
-    assert_eq!(expires(r#""exp":9999999999,"expire_at":-1"#), Ok(Some(0)));
-    assert_eq!(expires(r#""exp":9999999999,"expire_at":0.5"#), Ok(Some(0)));
-    let why = "its `exp` is 1.8446744073709552e+19; it must be at most 18446744073709551615";
-    assert_eq!(expires(r#""exp":18446744073709551616"#), Err(AuthError::invalid(why)));
+    assert_eq!(expires(r#""exp":9999999999.75"#), Some(9_999_999_999));
+    assert_eq!(expires(r#""exp":9999999999,"expire_at":-1"#), Some(0));
+    assert_eq!(expires(r#""exp":9999999999,"expire_at":0.5"#), Some(0));
+    assert_eq!(expires(r#""exp":18446744073709551616"#), Some(u64::MAX));
 }
 
 /// Each of these tokens is refused as `token_invalid`, except those that have only expired.
@@ -138,9 +137,6 @@ fn bad_claims() -> Vec<(&'static str, String)> {
         ("exp null", r#"{"sub":"ann","exp":null}"#),
         ("exp string", r#"{"sub":"ann","exp":"9999999999"}"#),
         ("exp past all numbers", r#"{"sub":"ann","exp":1e999}"#),
-        ("exp past 64 bits", r#"{"sub":"ann","exp":18446744073709551616}"#),
-        ("exp far past 64 bits", r#"{"sub":"ann","exp":1e300}"#),
-        ("expire_at past 64 bits", r#"{"sub":"ann","exp":9999999999,"expire_at":18446744073709551616}"#),
         ("exp twice", r#"{"sub":"ann","exp":1,"exp":9999999999}"#),
         ("nbf ahead", r#"{"sub":"ann","exp":9999999999,"nbf":1732233606}"#),
         ("nbf string", r#"{"sub":"ann","exp":9999999999,"nbf":"0"}"#),
