@@ -159,7 +159,8 @@ impl Shards {
 
     /// Assigns a new session to the shard with the fewest sessions. A session that subscribes as it opens is registered
     /// before this returns. So a message published as soon as the client has its 101 reaches the session, unless its
-    /// subscribe is long. The socket follows by [`Expected::arrive`].
+    /// subscribe is long. The socket
+    /// follows by [`Expected::arrive`].
     pub async fn expect(&self, session: NewSession) -> Expected {
         let inbox = Arc::clone(self.next_inbox());
         inbox.load().occupy();

@@ -9,7 +9,6 @@ use foldhash::HashSet;
 use crate::clock::Moment;
 use crate::config::OnSlow;
 use crate::dialect::FrameBytes;
-use crate::hub::Message;
 use crate::metrics::{DropReason, Gauge, Tally};
 use crate::position::Position;
 use crate::shard::slot::Connection;
@@ -195,12 +194,6 @@ impl Outbox {
         if self.gave_enough(bytes_max, reason) && self.gaps.fit(bytes_max) { Offered::GaveWay } else { Offered::Overflowed }
     }
 
-    /// Notes messages that were dropped before they were queued. Returns `false` if the gaps take too much memory.
-    pub fn note_dropped(&mut self, dropped: &[Message], bytes_max: usize) -> bool {
-        dropped.iter().for_each(|message| self.gaps.note(&QueuedMessage::from(message)));
-        self.gaps.fit(bytes_max)
-    }
-
     /// Whether enough was freed, once messages are conflated. The newest message of a `conflate` topic is kept even if
     /// the partly written frame exceeds the bound, because no later message may bring the client up to date. This does
     /// not hold for `outbox_total_bytes`.
@@ -273,7 +266,8 @@ impl Outbox {
         self.backlog.close_up();
     }
 
-    /// Takes the gaps to be told before the next frame, if that is a message of their topic.
+    /// Takes the gaps to be told before the next frame, if that is a message of their topic. The raw dialect has no gap
+    /// notice.
     pub fn take_gaps_before_next(&mut self) -> Vec<Gap> {
         if self.gaps.is_empty() || self.backlog.begun() > 0 {
             return Vec::new();

@@ -217,15 +217,6 @@ impl Delivery {
         offered
     }
 
-    /// Notes gaps for messages that were held for the session in `slot` and were dropped. Returns `false` if its gaps
-    /// take more memory than an outbox bounded by `bytes_max` may.
-    pub fn note_dropped(&mut self, slot: u32, dropped: &[Message], bytes_max: usize, now: Moment) -> bool {
-        let Some(outbox) = self.outgoing.outbox_or_new(slot, now).filter(|_| !dropped.is_empty()) else { return true };
-        let fits = outbox.note_dropped(dropped, bytes_max);
-        self.note_lost(slot, now);
-        fits
-    }
-
     /// Notes the subscriptions of the session in `slot` that lost messages in its outbox, if its dialect has no gap
     /// notice. They lapse.
     pub(super) fn note_lost(&mut self, slot: u32, now: Moment) {

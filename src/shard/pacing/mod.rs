@@ -238,14 +238,13 @@ impl Pacing {
     }
 
     /// Drops the oldest held messages of the session in `slot`, as the rules allow, until `bytes_max` bytes are
-    /// left. Returns the dropped messages, of which the session is to be told.
-    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Vec<Message> {
+    /// left. No gap notice is sent: under an interval, offsets jump anyway.
+    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) {
         let dropped = self.paced.get_mut(&slot).map(|topics| topics.drop_oldest(bytes_max)).unwrap_or_default();
         for message in &dropped {
             book(message, -1, tally);
             tally.dropped(message.rule.id, reason, 1);
         }
-        dropped
     }
 
     /// The slots of sessions with a held message.

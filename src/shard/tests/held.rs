@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, events};
+use super::bench::Bench;
 use super::pattern;
 use crate::codes::ErrorCode;
 use crate::dialect::Event;
@@ -39,31 +39,6 @@ async fn held_messages_are_bounded() {
         assert!(bench.state().pacing.bytes(0) <= 900, "{topic}");
         assert_eq!(bench.state().table.is_open(0), stays, "{topic}");
     }
-}
-
-/// PROTOCOL 3 and 7: a held message that was dropped is told as a gap before its topic's next message, also to a session
-/// whose socket takes everything. (The newest message of a topic was lost silently.)
-#[tokio::test]
-async fn a_dropped_held_message_is_told_as_a_gap() {
-    let mut bench = paced("c.>");
-    let mut client = bench.arrive(b"");
-    for topics in [0..5, 0..5, 0..1] {
-        for topic in topics {
-            bench.state().env.clock().advance(Duration::from_millis(1));
-            bench.publish(&format!("c.{topic}"));
-            bound_paced(bench.state());
-            if bench.state().pacing.bytes(0) == 0 {
-                bench.flush();
-            }
-        }
-    }
-    bench.state().env.clock().advance(Duration::from_secs(1));
-    bench.state().begin_tick();
-    bench.state().send_due();
-    bench.flush();
-    let events = events(&bench.read(&mut client).await);
-    assert_eq!(events[..5], ["message 1"; 5]);
-    assert_eq!(events[5..], ["gap", "message 3", "message 2"], "two of the five topics had room, and one of these has a newer message");
 }
 
 /// Past `outbox_total_bytes`, the session that holds most gives way, and no other. (Another session was closed with

@@ -58,15 +58,9 @@ fn sum(notes: impl Iterator<Item = (u32, usize)>, most: usize, overfull: &mut Ve
     of_each.map(|(_, bytes)| bytes).sum()
 }
 
-/// Drops held messages of a session until `bytes_max` bytes are left. A gap comes before the next message of each topic.
 fn drop_held(state: &mut ShardState, slot: u32, bytes_max: usize, reason: DropReason) {
-    let ShardState { delivery, pacing, env, .. } = state;
-    let dropped = pacing.shrink(slot, bytes_max, reason, &mut env.tally);
-    let fits = delivery.note_dropped(slot, &dropped, env.config.limits.outbox_bytes, env.now);
-    state.end_lapsed();
-    if !fits {
-        state.cut_off_slow(slot);
-    }
+    let ShardState { pacing, env, .. } = state;
+    pacing.shrink(slot, bytes_max, reason, &mut env.tally);
 }
 
 /// Brings the outboxes of all sessions together back under `share` bytes, the fullest first, as their rules allow.
