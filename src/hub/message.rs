@@ -71,12 +71,13 @@ pub struct Extra {
 }
 
 impl Extra {
-    /// The memory that the metadata takes, in bytes. The publisher's `info` counts for each of its messages, although they share it.
+    /// The memory that the metadata takes, in bytes. The publisher's name and `info` count for each of its messages, although they share them.
     fn bytes(&self) -> usize {
-        self.own_bytes() + self.publisher.as_ref().and_then(|publisher| publisher.info.as_ref()).map_or(0, |info| info.bytes())
+        let Some(Member { user, info, .. }) = &self.publisher else { return self.own_bytes() };
+        self.own_bytes() + user.as_deref().map_or(0, str::len) + info.as_ref().map_or(0, |info| info.bytes())
     }
 
-    /// The memory of the metadata without the publisher's `info`, in bytes.
+    /// The memory of the metadata without the publisher's, in bytes.
     fn own_bytes(&self) -> usize {
         let tags = self.tags.iter().map(|(key, value)| size_of::<(Box<str>, Box<str>)>() + key.len() + value.len());
         size_of::<Self>() + tags.sum::<usize>()
@@ -171,14 +172,14 @@ impl Message {
         &self.frame()[self.0.header.head_bytes..]
     }
 
-    /// The memory of the payload and of the metadata beside it, in bytes. A history may keep a publisher's `info` longer than its session
-    /// does, so each message counts it.
+    /// The memory of the payload and of the metadata beside it, in bytes. A history may keep the publisher's name and `info` longer than its
+    /// session does, so each message counts them.
     pub fn bytes(&self) -> usize {
         self.payload().len() + self.extra.as_ref().map_or(0, |extra| extra.bytes())
     }
 
-    /// The memory that a message holds on its way to a session, in bytes: that of [`Message::bytes`] without the publisher's `info`, which all
-    /// messages of a session share. A message of a stream was read from there, and has an `info` of its own.
+    /// The memory that a message holds on its way to a session, in bytes: that of [`Message::bytes`] without the publisher's name and `info`,
+    /// which all messages of a session share. A message of a stream was read from there, and has its own.
     pub fn transit_bytes(&self) -> usize {
         self.payload().len() + self.transit_metadata_bytes()
     }

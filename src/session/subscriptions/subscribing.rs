@@ -122,7 +122,7 @@ impl Subscribing {
                 return Answer::Pending;
             }
             self.notes_before = self.is_wild || self.size > STEPS_PER_PART || self.begins_to_be_paced(context);
-            if self.notes_before && context.begins_late() {
+            if self.size > STEPS_PER_PART && context.begins_late() {
                 return context.wait_for_turn();
             }
         }
