@@ -11,18 +11,19 @@ use crate::clock::Clock;
 use crate::metrics::{Metrics, PublishSource, Totals};
 use crate::topic_name::TopicName;
 
+const TOPIC: &str = "$belfry.stats";
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Publishes until its task is aborted.
 pub(super) async fn run(sink: impl FeedSink, metrics: Arc<Metrics>, clock: Clock) {
-    let topic = TopicName::parse(TopicName::STATS).expect("the topic's name is a constant");
+    let topic = TopicName::parse(TOPIC).expect("the topic's name is a constant");
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let figures = figures(&metrics.totals(), clock.moment().elapsed_at_start());
         if let Err(error) = sink.publish(&topic, &figures, PublishSource::Gateway).await {
-            tracing::debug!(%topic, %error, "the figures were not published");
+            tracing::debug!(topic = TOPIC, %error, "the figures were not published");
         }
     }
 }

@@ -338,18 +338,6 @@ fn the_least_recently_used_topic_is_evicted() {
     assert_eq!(fixture.refusal("chat.d", &publication), Some(PublishError::NotMade(NotMade::TopicsFull)));
 }
 
-/// PROTOCOL 2: the topic of the gateway's figures takes no place among `topics` and gives way to no other topic.
-#[test]
-fn the_topic_of_the_figures_is_never_evicted() {
-    let fixture = fixture(&[("limits.topics", "1")]);
-    for topic in ["$belfry.stats", "chat.a", "$belfry.other", "chat.b"] {
-        fixture.publish(topic, "x");
-        fixture.clock.advance(Duration::from_secs(2));
-    }
-    assert_eq!(fixture.topics(), ["$belfry.stats", "chat.b"]);
-    assert!(fixture.hub.topics.metrics.render().contains("belfry_topics 2\n"));
-}
-
 /// The outlet of a pattern gets each message once.
 #[test]
 fn a_pattern_matches_existing_and_later_topics() {

@@ -14,9 +14,6 @@ const OWN_TOKEN: &str = "$belfry";
 pub struct TopicName(pub(super) Arc<str>);
 
 impl TopicName {
-    /// The topic of the gateway's own figures (PROTOCOL section 2).
-    pub const STATS: &str = "$belfry.stats";
-
     /// Checks `text` as the name of one topic.
     pub fn parse(text: &str) -> Result<Self, TopicNameError> {
         match shape_of(text, false)? {
@@ -38,11 +35,6 @@ impl TopicName {
     /// Whether it is one of the gateway's own (`$belfry.…`), where nobody else publishes.
     pub fn is_own(&self) -> bool {
         self.tokens().next() == Some(OWN_TOKEN)
-    }
-
-    /// Whether it is [`TopicName::STATS`].
-    pub fn is_stats(&self) -> bool {
-        self.as_str() == Self::STATS
     }
 }
 

@@ -9,8 +9,6 @@ use crate::clock::Moment;
 pub struct Lifetime {
     /// The last use. The moment is in the future for a restored topic, which is kept for its subscribers until then.
     used_at: Moment,
-    /// Whether the topic may give way to others.
-    is_evictable: bool,
     /// Whether a feed publishes to the topic.
     is_fed: bool,
     /// Whether the topic's upkeep is scheduled.
@@ -31,8 +29,8 @@ pub enum Upkeep {
 
 impl Lifetime {
     /// A life that begins at `now`. Whoever makes the topic schedules its upkeep.
-    pub fn new(is_evictable: bool, now: Moment) -> Self {
-        Self { used_at: now, is_evictable, is_fed: false, awaits_upkeep: true, is_over: false }
+    pub fn new(now: Moment) -> Self {
+        Self { used_at: now, is_fed: false, awaits_upkeep: true, is_over: false }
     }
 
     pub fn is_over(&self) -> bool {
@@ -63,7 +61,7 @@ impl Lifetime {
     pub fn rank(&self, by: Rank, named: usize, newest_at: Option<Moment>) -> u64 {
         match by {
             _ if self.is_over => 0,
-            Rank::LastUse if named > 0 || !self.is_evictable => 0,
+            Rank::LastUse if named > 0 => 0,
             Rank::LastUse if self.is_fed || newest_at.is_some() => late_rank_of(self.used_at),
             Rank::LastUse => rank_of(self.used_at),
             Rank::LastPublish => newest_at.map_or(0, rank_of),

@@ -75,7 +75,7 @@ impl Topic {
             None => Log::new(now),
         };
         let audience = Audience::default();
-        let state = State { log, audience, rule, generation, lifetime: Lifetime::new(!name.is_stats(), now) };
+        let state = State { log, audience, rule, generation, lifetime: Lifetime::new(now) };
         Self { name, payer, shared: Arc::clone(shared), ordered_ranks: OrderedRanks::default(), state: Mutex::new(state) }
     }
 

@@ -26,9 +26,8 @@ const PIECES: usize = 256;
 /// Lock order: `tree`, then a piece of `topics`.
 pub struct Registry {
     topics: DashMap<TopicName, Arc<Topic>, foldhash::fast::RandomState>,
-    /// The number of topics but [`TopicName::STATS`], because the map would have to count each of its pieces. Changed under the tree's write
-    /// lock.
-    bounded: AtomicUsize,
+    /// The number of topics, because the map would have to count each of its pieces. Changed under the tree's write lock.
+    count: AtomicUsize,
     /// The same topics by token, for patterns. A topic is added or removed under the write lock; a search takes the read lock for each
     /// slice.
     tree: RwLock<TopicTree<Topic>>,
@@ -39,7 +38,7 @@ impl Registry {
     /// A registry without topics. All its topics will have `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
         let topics = DashMap::with_hasher_and_shard_amount(Default::default(), PIECES);
-        Self { topics, bounded: AtomicUsize::new(0), tree: RwLock::default(), shared }
+        Self { topics, count: AtomicUsize::new(0), tree: RwLock::default(), shared }
     }
 
     /// The living topic of that name.
@@ -70,7 +69,7 @@ impl Registry {
         let topic = Arc::new(Topic::new(name.clone(), payer.cloned(), live, &self.shared, clock.moment()));
         tree.insert(name, Arc::clone(&topic));
         self.topics.insert(name.clone(), Arc::clone(&topic));
-        self.bounded.fetch_add(usize::from(!name.is_stats()), Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
         (topic, true)
     }
 
@@ -79,19 +78,14 @@ impl Registry {
         let mut tree = self.tree.write();
         let removed = self.topics.remove_if(topic.name(), |_, living| Arc::ptr_eq(living, topic));
         if removed.is_some() {
-            self.bounded.fetch_sub(usize::from(!topic.name().is_stats()), Ordering::Relaxed);
+            self.count.fetch_sub(1, Ordering::Relaxed);
             tree.remove(topic.name());
             topic.payer().into_iter().for_each(|payer| self.shared.accounts.release(payer));
         }
     }
 
     pub fn len(&self) -> usize {
-        self.bounded() + usize::from(self.topics.contains_key(TopicName::STATS))
-    }
-
-    /// The number of topics that `limits.topics` bounds.
-    pub fn bounded(&self) -> usize {
-        self.bounded.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
     /// A slice of the living topics that `selection` matches, from behind `after`, found in about `most` steps.
