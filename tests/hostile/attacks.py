@@ -49,6 +49,7 @@ ATTACKS = {
     "stale-gauges": bookkeeping.stale_gauges,
     "trimmed-histories": bookkeeping.trimmed_histories,
     "small-subscribes": subscriptions.small_subscribes,
+    "long-subscribes": subscriptions.long_subscribes,
     "returning-sdks": subscriptions.returning_sdks,
     "members-at-once": reads.members_at_once,
     "many-gaps": bookkeeping.many_gaps,

@@ -154,6 +154,26 @@ def small_subscribes():
     return outcome
 
 
+def long_subscribes():
+    """200 sessions each subscribe to 1,000 names in one command, at the same time."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        subscribe = command_frame(op="subscribe", id=1, topics=[f"chat.r{number}" for number in range(1000)])
+        sessions = [Session(gateway) for _ in range(200)]
+
+        def send(gateway):
+            for session in sessions:
+                session.send(subscribe)
+            deadline = time.monotonic() + 30
+            read_all(sessions, lambda: time.monotonic() > deadline or gateway.total("subscriptions") >= 200_000)
+
+        _, witness, used = measured(gateway, send, seconds=60)
+        outcome.at_least("subscriptions", gateway.total("subscriptions"), 200_000)
+        outcome.at_most("CPU seconds", used, 6.0)
+    outcome.check_witness(witness)
+    return outcome
+
+
 def returning_sdks():
     """100 sessions of Centrifugo's protocol each subscribe to 1,000 channels in one frame."""
     outcome = Outcome()

@@ -95,7 +95,7 @@ impl Log {
             let sent = sequences.sent.get(&(topic.to_owned(), ordinal)).copied();
             sent.or_else(|| index.map_or(Some(0), |index| sequences.topics.get(topic)?.get(index).copied()))
         });
-        known.1.unwrap_or((1 << 40) + ordinal)
+        known.1.unwrap_or(ordinal.saturating_add(1 << 40))
     }
 }
 
