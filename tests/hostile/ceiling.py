@@ -4,9 +4,11 @@ import base64
 import json
 import random
 import re
+import signal
+import threading
 import time
 
-from client import Session, amid_a_frame, dial, exchange, is_closed, other_address, read_all, read_response
+from client import Session, amid_a_frame, command_frame, dial, exchange, is_closed, other_address, read_all, read_response
 from outcome import MIB, Outcome
 from process import until
 from stage import Gateway
@@ -95,6 +97,26 @@ class Account:
         growth = (self.gateway.peak() - self.rss_before) / MIB
         self.outcome.at_most("memory growth in MiB", growth, bound / MIB * ROUNDING + BASE_MIB)
         return self.outcome
+
+
+class Highest:
+    """Scrapes a gauge again and again in the `with` block; `value` is the highest that a scrape had."""
+
+    def __init__(self, gateway, name):
+        self.gateway, self.name, self.value, self.ended = gateway, name, 0, threading.Event()
+        self.thread = threading.Thread(target=self.scrape, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+    def scrape(self):
+        while not self.ended.is_set():
+            self.value = max(self.value, self.gateway.total(self.name))
 
 
 def publish_each(gateway, topics, size, each=1):
@@ -208,16 +230,19 @@ def changes():
     with Account(f"inbox_bytes = {each}\noutbox_bytes = {outbox}") as account:
         watchers = readers(account.gateway, count, topics=["room.>"], presence=True)
         members = [Session(account.gateway) for _ in range(20)]
-        rooms, most = [f"room.r{number}" for number in range(1000)], 0
-        for op in ("subscribe", "unsubscribe") * 2:
-            for member in members:
-                member.send_command(op=op, id=op, topics=rooms)
-                most = max(most, account.gateway.total("presence_bytes"))
-            for member in members:
-                member.receive_event(lambda event: event.get("id") == op)
+        rooms, rounds = [f"room.r{number}" for number in range(1000)], 0
+        with Highest(account.gateway, "presence_bytes") as highest:
+            # Further rounds are for a scrape at the right moment.
+            while rounds < 2 or rounds < 20 and highest.value == 0:
+                rounds += 1
+                for op in ("subscribe", "unsubscribe"):
+                    for member in members:
+                        member.send_command(op=op, id=op, topics=rooms)
+                    for member in members:
+                        member.receive_event(lambda event: event.get("id") == op)
         # A command's changes arrive together, and the inbox of a shard may be full of them as well.
-        account.outcome.at_least("presence_bytes at most", most, 1)
-        account.outcome.at_most("presence_bytes of their bound", most / (2 * each), 1.3)
+        account.outcome.at_least("presence_bytes at most", highest.value, 1)
+        account.outcome.at_most("presence_bytes of their bound", highest.value / (2 * each), 1.3)
         # A join's frame has metadata of three times its size.
         account.outcome.at_least("watchers that did not read and were closed", sum(is_closed(watcher.socket) for watcher in watchers), 1)
         return account.check_memory(4 * each + count * 4 * outbox + 20_000 * 2 * 500)
@@ -365,27 +390,33 @@ def random_text(size):
 
 def commands():
     """Many sessions each send a command of 60 KB at the same time, with as many names as fit."""
-    count, names = 60, [f"c.{number}" for number in range(6500)]
+    count, rounds = 60, 0
+    command = command_frame(op="subscribe", id=1, topics=[f"c.{number}" for number in range(6500)])
     with Account("") as account:
         held = [Session(account.gateway) for _ in range(count)]
-        most = 0
-        for session in held:
-            session.send_command(op="subscribe", id=1, topics=names)
-        for session in held:
-            while not is_answered(session):
-                most = max(most, account.gateway.total("input_bytes"))
-        account.outcome.at_least("input_bytes at most", most, 100_000)
-        account.outcome.at_most("of 1.2 MiB for each", most / (count * 1.2 * MIB), 1.0)
+        with Highest(account.gateway, "input_bytes") as highest:
+            # Further rounds are for a scrape at the right moment.
+            while rounds == 0 or rounds < 20 and highest.value < 10 * MIB:
+                rounds += 1
+                send_at_once(account.gateway, held, command)
+                for session in held:
+                    # The error of the names above the limit is the last answer of the subscribe.
+                    session.receive_event(lambda event: event.get("code"))
+                    session.events.clear()
+        account.outcome.at_least("input_bytes at most", highest.value, 10 * MIB)
+        account.outcome.at_most("of 1.2 MiB for each", highest.value / (count * 1.2 * MIB), 1.0)
         account.outcome.equal("subscriptions", account.gateway.total("subscriptions"), count * 1000)
         return account.check_memory(int(count * 1.2 * MIB) + count * 1000 * 500 + 6500 * 1000)
 
 
-def is_answered(session):
-    """Whether the error of the names above the limit has arrived, the last answer of the subscribe."""
+def send_at_once(gateway, sessions, data):
+    """The gateway stands still until each session has sent `data`, which the kernel buffers."""
+    gateway.signal(signal.SIGSTOP)
     try:
-        return session.receive_event(lambda event: event.get("code"), 0.05) is not None
-    except TimeoutError:
-        return False
+        for session in sessions:
+            session.send(data)
+    finally:
+        gateway.signal(signal.SIGCONT)
 
 
 def unfinished_frames():
