@@ -13,7 +13,7 @@ mod top;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -55,7 +55,7 @@ enum Command {
     Man(shell::ManArguments),
 }
 
-/// Runs the subcommand, and prints its error. Wrong arguments end the process with status 2.
+/// Runs the subcommand, and prints its error on one line.
 pub fn run() -> ExitCode {
     match run_command() {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,7 +79,12 @@ fn run_command() -> anyhow::Result<()> {
     // The signal handlers are installed before anything else, because SIGHUP ends a process without a handler.
     let is_gateway = std::env::args_os().nth(1).is_some_and(|word| word == "serve");
     let standby = is_gateway.then(serve::Standby::begin).transpose()?;
-    match Arguments::try_parse().unwrap_or_else(|error| with_tip(error).exit()).command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => return Err(anyhow!(one_line(&with_tip(error)))),
+    };
+    match arguments.command {
         Command::Serve(arguments) => serve::serve(arguments, standby.map_or_else(serve::Standby::begin, Ok)?),
         Command::Check(arguments) => check::check(arguments),
         Command::Token(arguments) => token::print_token(arguments),
@@ -89,6 +94,17 @@ fn run_command() -> anyhow::Result<()> {
         Command::Completions(arguments) => shell::print_completions(&arguments, Arguments::command()),
         Command::Man(arguments) => shell::print_manual(&arguments, Arguments::command()),
     }
+}
+
+/// The paragraphs of an error in the arguments, without the pointer to `--help` that ends most of them.
+fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "no command is given; 'belfry --help' lists them".to_owned();
+    }
+    let text = error.to_string();
+    let paragraphs = text.trim_start_matches("error: ").split("\n\n").filter(|paragraph| !paragraph.starts_with("For more information"));
+    let lines = paragraphs.map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("; ").replacen("; Usage: ", "; usage: ", 1)
 }
 
 /// Adds what was probably meant, where clap does not know it.

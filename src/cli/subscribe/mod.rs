@@ -20,10 +20,10 @@ pub(super) struct SubArguments {
     #[command(flatten)]
     gateway: GatewayArguments,
     /// Begin with up to N of the newest messages of each topic
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = parse_last)]
     last: Option<u32>,
     /// End after N messages
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     count: Option<u64>,
     /// How a message is printed
     #[arg(long, short, value_enum, default_value_t)]
@@ -40,4 +40,12 @@ pub(super) async fn subscribe(arguments: SubArguments) -> anyhow::Result<()> {
     let names_topics = topics.len() > 1 || topics.iter().any(Pattern::is_wild);
     let topics = topics.iter().map(|topic| topic.as_str().to_owned()).collect();
     Subscriber::new(gateway.into_gateway()?, topics, last, count, Output::new(format, names_topics)).run().await
+}
+
+fn parse_last(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("write a whole number from 0 to {}", u32::MAX))
+}
+
+fn parse_count(text: &str) -> Result<u64, &'static str> {
+    text.parse().ok().filter(|count| *count > 0).ok_or("write a whole number of 1 or more")
 }
