@@ -86,7 +86,7 @@ pub struct Subscribe<'a> {
     /// A bit set. Bit 2: the command is to be refused if the position can't be recovered.
     pub flag: i64,
     /// A kind of subscription other than a stream.
-    pub kind: i64,
+    pub kind: i32,
 }
 
 /// A part of a topic's history.
@@ -95,7 +95,7 @@ pub struct History<'a> {
     /// The topic.
     pub channel: Cow<'a, str>,
     /// The most messages; negative: all.
-    pub limit: i64,
+    pub limit: i32,
     /// The offset and epoch behind which the part begins, or before which it ends if `reverse` is set.
     pub since: Option<(u64, Cow<'a, str>)>,
     /// Whether the newest message comes first.

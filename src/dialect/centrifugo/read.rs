@@ -45,7 +45,7 @@ pub(super) fn command<'a>(command: impl Value<'a>) -> Option<Command<'a>> {
     let mut first = None;
     command.fields(COMMAND, |name, value| {
         match COMMAND.iter().position(|(known, _)| *known == name) {
-            Some(0) => id = u32::try_from(value.number()?).ok()?,
+            Some(0) => id = value.number32()?,
             Some(order) if first.is_none_or(|(known, _)| order < known) => first = Some((order, value)),
             _ => {}
         }
@@ -121,7 +121,7 @@ fn subscribe<'a>(body: impl Value<'a>) -> Option<Subscribe<'a>> {
             "delta" => subscribe.delta = value.text()?,
             "tf" => subscribe.has_filter = true,
             "flag" => subscribe.flag = value.signed()?,
-            "type" => subscribe.kind = value.signed()?,
+            "type" => subscribe.kind = value.signed32()?,
             _ => read_position(&mut subscribe.position, name, value)?,
         }
         Some(())
@@ -157,7 +157,7 @@ fn history<'a>(body: impl Value<'a>) -> Option<History<'a>> {
     body.fields(&[("channel", 1), ("limit", 7), ("since", 8), ("reverse", 9)], |name, value| {
         match name {
             "channel" => history.channel = value.text()?,
-            "limit" => history.limit = value.signed()?,
+            "limit" => history.limit = value.signed32()?,
             "reverse" => history.reverse = value.truth()?,
             "since" => {
                 let mut position = ClientPosition::default();

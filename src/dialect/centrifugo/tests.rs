@@ -96,10 +96,25 @@ fn other_bytes_are_unreadable() {
         assert_eq!(Wire::Json.command(json.as_bytes()), Err(Unreadable), "{json}");
     }
     assert_eq!(Wire::Json.command(b"{\"rpc\":{\"method\":\"\xff\"}}"), Err(Unreadable));
-    let bad: [&[u8]; 7] =
-        [&[8], &[0x0b], &[0x22, 1], &[0x22, 2, 0x0a, 1], &[0x22, 3, 0x0a, 1, 0xff], &[0, 1], &[8, 0xff, 0xff, 0xff, 0xff, 0x7f]];
+    let bad: [&[u8]; 6] = [&[8], &[0x0b], &[0x22, 1], &[0x22, 2, 0x0a, 1], &[0x22, 3, 0x0a, 1, 0xff], &[0, 1]];
     for bytes in bad {
         assert_eq!(Wire::Protobuf.command(bytes), Err(Unreadable), "{bytes:?}");
+    }
+}
+
+/// Numbers have the bits that the schema gives them: protobuf drops those above, JSON with more is unreadable. (`limit` and `type` were read
+/// as 64 bits, and an `id` with more than 32 was unreadable in protobuf.)
+#[test]
+fn numbers_have_the_bits_of_the_schema() {
+    // id 2^32 + 7; history: channel "a", limit -1 in 32 bits, as some encoders write it.
+    let command = Wire::Protobuf.command(&[8, 0x87, 0x80, 0x80, 0x80, 0x10, 0x52, 9, 10, 1, b'a', 0x38, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+    let history = History { channel: "a".into(), limit: -1, ..History::default() };
+    assert_eq!(command, Ok(Command { id: 7, operation: Operation::History(history) }));
+    // subscribe: type 2^32.
+    let command = Wire::Protobuf.command(&[0x2a, 6, 0x78, 0x80, 0x80, 0x80, 0x80, 0x10]);
+    assert_eq!(command, Ok(Command { id: 0, operation: Operation::Subscribe(Subscribe::default()) }));
+    for json in [r#"{"id":4294967296}"#, r#"{"history":{"limit":2147483648}}"#, r#"{"subscribe":{"type":4294967296}}"#] {
+        assert_eq!(Wire::Json.command(json.as_bytes()), Err(Unreadable), "{json}");
     }
 }
 

@@ -36,7 +36,15 @@ impl<'a> Value<'a> for JsonValue<'a> {
         self.0.parse().ok()
     }
 
+    fn number32(self) -> Option<u32> {
+        self.0.parse().ok()
+    }
+
     fn signed(self) -> Option<i64> {
+        self.0.parse().ok()
+    }
+
+    fn signed32(self) -> Option<i32> {
         self.0.parse().ok()
     }
 

@@ -58,8 +58,16 @@ impl<'a> Value<'a> for ProtobufValue<'a> {
         }
     }
 
+    fn number32(self) -> Option<u32> {
+        self.number().map(|number| number as u32) // the upper bits are dropped, as protobuf says
+    }
+
     fn signed(self) -> Option<i64> {
         self.number().map(|number| number as i64)
+    }
+
+    fn signed32(self) -> Option<i32> {
+        self.number().map(|number| number as i32)
     }
 
     fn truth(self) -> Option<bool> {

@@ -17,8 +17,14 @@ pub trait Value<'a>: Copy {
     /// A number of 0 or more.
     fn number(self) -> Option<u64>;
 
+    /// A number of 0 or more in 32 bits.
+    fn number32(self) -> Option<u32>;
+
     /// A number that may be negative.
     fn signed(self) -> Option<i64>;
+
+    /// A number in 32 bits that may be negative.
+    fn signed32(self) -> Option<i32>;
 
     /// A boolean.
     fn truth(self) -> Option<bool>;
