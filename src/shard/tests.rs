@@ -1,6 +1,9 @@
 //! Tests of a shard without sockets, or with sockets of the test.
 
+use std::sync::Arc;
+
 use crate::clock::Clock;
+use crate::config::{OnSlow, Rule};
 use crate::hub::{About, Message, PayloadKind};
 use crate::position::{Epoch, Offset, Position};
 pub use crate::topic_name::tests::{name, pattern};
@@ -19,7 +22,10 @@ mod unsubscribing;
 mod waiting;
 mod windows;
 
+/// A message of a topic that conflates.
 pub fn message(topic: &str, offset: u64, clock: &Clock) -> Message {
-    let about = About::of_test(topic, Position { epoch: Epoch::random(), offset: Offset(offset) }, PayloadKind::Json);
-    Message::new(About { published_at: clock.now(), moment: clock.moment(), ..about }, b"12345")
+    let position = Position { epoch: Epoch::parse("abcd1234").unwrap(), offset: Offset(offset) };
+    let rule = Arc::new(Rule { on_slow: OnSlow::Conflate, ..Rule::plain(None) });
+    let about = About::of_test(topic, position, PayloadKind::Json);
+    Message::new(About { published_at: clock.now(), moment: clock.moment(), rule, ..about }, b"12345")
 }

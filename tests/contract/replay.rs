@@ -307,3 +307,25 @@ fn unsubscribing_ends_a_replay() {
     session.expect_quiet();
     gateway.expect_accounts_closed();
 }
+
+/// PROTOCOL 3 and 7: held messages that gave way to `outbox_bytes` are told by a gap. The bug: the newest message of a
+/// topic was missing, and nothing told the session.
+#[test]
+fn held_messages_that_gave_way_are_told_by_a_gap() {
+    let limits = Setup::new().without_rates().limits("outbox_bytes = 10000");
+    let gateway = limits.rule("test.>", "on_slow = \"drop_oldest\"").start();
+    let mut session = gateway.session();
+    session.subscribe_with(&["test.>"], json!({"interval_ms": 500}));
+    let (topics, data) = (["test.a", "test.b", "test.c", "test.d", "test.e"], json!("x".repeat(3_000)).to_string());
+    (0..2).for_each(|_| topics.into_iter().for_each(|topic| _ = gateway.publish(topic, &data)));
+    let told = session.receive_all(10);
+    assert!(told[..5].iter().all(|event| event["op"] == "message"), "the first of each topic comes at once");
+    let (gaps, messages): (Vec<&Value>, Vec<&Value>) = told[5..].iter().partition(|event| event["op"] == "gap");
+    assert!(gaps.iter().all(|gap| gap["from"] == gap["to"]) && messages.iter().all(|event| event["op"] == "message"));
+    assert!(!gaps.is_empty());
+    gateway.expect_metric("messages_dropped_total{rule=\"test.>\",reason=\"slow\"}", gaps.len() as f64);
+    let mut told: Vec<&Value> = told[5..].iter().map(|event| &event["topic"]).collect();
+    told.sort_by_key(|topic| topic.to_string());
+    assert_eq!(told, topics);
+    gateway.expect_accounts_closed();
+}

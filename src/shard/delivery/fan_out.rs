@@ -62,8 +62,8 @@ impl Delivery {
         if catch_up.withholds(slot, message, env.processed()) {
             return;
         }
-        if let Some(held) = pacing.take_unpaced(slot, &message.topic, &mut env.tally) {
-            self.queue_message(slot, &held); // the older message goes out first
+        if let Some(older) = pacing.take_unpaced(slot, &message.topic, &mut env.tally) {
+            self.queue_released(slot, older, &mut env.tally);
         }
         let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.outgoing.counted_bytes(slot));
         let decision = pacing.decide(slot, message, bytes_max, env.now, &mut env.tally);

@@ -168,6 +168,10 @@ impl Outbox {
     /// Queues a frame. If the queue exceeds `bytes_max`, messages give way as their rules say.
     pub fn offer(&mut self, queued: Queued, bytes_max: usize, tally: &mut Tally) -> Offered {
         match &queued.kind {
+            FrameKind::Gap(dropped) => {
+                self.gaps.note_range(dropped);
+                return if self.gaps.fit(bytes_max) { Offered::Queued } else { Offered::Overflowed };
+            }
             FrameKind::Presence(change) if self.backlog.cancel(change, tally) => return Offered::Queued,
             FrameKind::Pong if self.backlog.replace_pong(&queued, tally) => return Offered::Queued,
             _ => {}

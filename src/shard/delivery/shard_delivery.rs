@@ -19,9 +19,9 @@ use crate::dialect::{
     reply_frame,
 };
 use crate::frame::OpCode;
-use crate::hub::Message;
 use crate::metrics::{DropReason, Tally};
 use crate::position::{Offset, Position};
+use crate::shard::pacing::Released;
 use crate::shard::slot::SlotMap;
 use crate::topic_name::{Pattern, TopicName};
 
@@ -96,10 +96,15 @@ impl Delivery {
         self.batch.link(slot, &mut outgoing.chain, frame);
     }
 
-    /// Queues a message that was held for one session, behind the frames that it is owed already. Sessions that get the
-    /// message together share its frames.
-    pub fn queue_message(&mut self, slot: u32, message: &Message) {
-        let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
+    /// Queues a message that was held for one session, behind the frames that it is owed already, and the gap before the
+    /// message. Sessions that get the message together share its frames.
+    pub fn queue_released(&mut self, slot: u32, released: Released, tally: &mut Tally) {
+        let Released { dropped, message } = released;
+        if let Some(dropped) = dropped {
+            let gap = Event::Gap { topic: &dropped.topic.clone(), from: dropped.from, to: dropped.to, epoch: None };
+            self.queue_event(slot, &gap, FrameKind::Gap(dropped), tally);
+        }
+        let Some((message, outgoing)) = message.as_ref().zip(self.outgoing.get_mut(slot)) else { return };
         let frame = self.batch.share_message(message);
         self.batch.link(slot, &mut outgoing.chain, frame);
     }

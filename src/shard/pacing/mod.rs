@@ -12,6 +12,7 @@ use std::time::Duration;
 use foldhash::HashMap;
 
 use paced_topics::{Adapted, Decision, PacedTopics};
+pub use paced_topics::{DroppedRange, Released};
 use schedule::{Due, Schedule};
 
 use crate::clock::Moment;
@@ -108,16 +109,15 @@ impl Pacing {
         self.schedule.next()
     }
 
-    /// Takes the next held message that is due by `now`, with the slot of its session.
-    pub fn take_due(&mut self, now: Moment, tally: &mut Tally) -> Option<(u32, Message)> {
+    /// Takes what goes out of the next topic that is due by `now`, with the slot of its session.
+    pub fn take_due(&mut self, now: Moment, tally: &mut Tally) -> Option<(u32, Released)> {
         while let Some(Due { slot, topic, .. }) = self.schedule.take_due(now) {
             let Some(topics) = self.paced.get_mut(&slot) else { continue };
-            let Some((message, next)) = topics.fall_due(&topic, now) else { continue };
+            let Some((released, next)) = topics.fall_due(&topic, now) else { continue };
             if let Some(at) = next {
                 self.schedule_due(Due { at, slot, topic });
             }
-            book(&message, -1, tally);
-            return Some((slot, message));
+            return Some((slot, booked(released, tally)));
         }
         None
     }
@@ -136,15 +136,14 @@ impl Pacing {
         self.paced.get(&slot).is_some_and(PacedTopics::is_adapting)
     }
 
-    /// Adapts at most `most` topics of the session in `slot` to its intervals. Returns the held messages of topics that
-    /// have no interval any more, which go out now, and the number of topics examined.
-    pub fn adapt(&mut self, slot: u32, most: usize, now: Moment, tally: &mut Tally) -> (Vec<Message>, usize) {
+    /// Adapts at most `most` topics of the session in `slot` to its intervals. Returns what goes out now, of topics that
+    /// have no interval any more, and the number of topics examined.
+    pub fn adapt(&mut self, slot: u32, most: usize, now: Moment, tally: &mut Tally) -> (Vec<Released>, usize) {
         let Some(topics) = self.paced.get_mut(&slot) else { return (Vec::new(), 0) };
         let Adapted { examined, moved, released } = topics.adapt(most, now);
         moved.into_iter().for_each(|(topic, at)| self.schedule_due(Due { at, slot, topic }));
-        released.iter().for_each(|message| book(message, -1, tally));
         self.end_if_over(slot);
-        (released, examined)
+        (booked_all(released, tally), examined)
     }
 
     /// Queues the session in `slot` for [`Pacing::adapt`], behind those that wait already.
@@ -166,29 +165,25 @@ impl Pacing {
         !self.adapting.is_empty()
     }
 
-    /// The held message of `topic` for the session in `slot`, if the topic's interval has ended and the topic was not
-    /// adapted yet. The message goes out now.
-    pub fn take_unpaced(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Message> {
-        let held = self.paced.get_mut(&slot)?.take_unpaced(topic)?;
-        book(&held, -1, tally);
-        Some(held)
+    /// Ends the pacing of `topic` for the session in `slot`, if the topic has no interval any more and was not adapted
+    /// yet. Returns what goes out now.
+    pub fn take_unpaced(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Released> {
+        let released = self.paced.get_mut(&slot)?.take_unpaced(topic)?;
+        Some(booked(released, tally))
     }
 
-    /// Ends the pacing of `topic` for the session in `slot`. Returns the held message, which goes out now or is to be
-    /// counted.
-    pub fn release(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Message> {
-        let held = self.paced.get_mut(&slot)?.end(topic);
+    /// Ends the pacing of `topic` for the session in `slot`. Returns what goes out now, or is to be counted.
+    pub fn release(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Released> {
+        let released = self.paced.get_mut(&slot)?.end(topic);
         self.end_if_over(slot);
-        held.iter().for_each(|message| book(message, -1, tally));
-        held
+        released.map(|released| booked(released, tally))
     }
 
-    /// Ends the pacing of all topics of the session in `slot`. Returns the held messages, which go out now.
-    pub fn release_all(&mut self, slot: u32, tally: &mut Tally) -> Vec<Message> {
-        let held = self.paced.get_mut(&slot).map(PacedTopics::end_all).unwrap_or_default();
+    /// Ends the pacing of all topics of the session in `slot`. Returns what goes out now.
+    pub fn release_all(&mut self, slot: u32, tally: &mut Tally) -> Vec<Released> {
+        let released = self.paced.get_mut(&slot).map(PacedTopics::end_all).unwrap_or_default();
         self.end_if_over(slot);
-        held.iter().for_each(|message| book(message, -1, tally));
-        held
+        booked_all(released, tally)
     }
 
     /// Ends the pacing of the session in `slot`, which ends. [`Pacing::release_ended`] has to follow.
@@ -237,8 +232,8 @@ impl Pacing {
         self.overfull.pop()
     }
 
-    /// Drops the oldest held messages of the session in `slot`, as the rules allow, until `bytes_max` bytes are
-    /// left. No gap notice is sent: under an interval, offsets jump anyway.
+    /// Drops the oldest held messages of the session in `slot`, as the rules allow, until `bytes_max` bytes are left.
+    /// The gap goes out when the topic falls due.
     pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) {
         let dropped = self.paced.get_mut(&slot).map(|topics| topics.drop_oldest(bytes_max)).unwrap_or_default();
         for message in &dropped {
@@ -283,6 +278,16 @@ impl Pacing {
         let Self { schedule, paced, .. } = self;
         schedule.add(due, |older| paced.get(&older.slot).is_some_and(|topics| topics.is_due_at(&older.topic, older.at)));
     }
+}
+
+/// Books that the message of `released` is no longer held.
+fn booked(released: Released, tally: &mut Tally) -> Released {
+    released.message.iter().for_each(|message| book(message, -1, tally));
+    released
+}
+
+fn booked_all(released: Vec<Released>, tally: &mut Tally) -> Vec<Released> {
+    released.into_iter().map(|released| booked(released, tally)).collect()
 }
 
 /// Books that a message is held (`change` is 1) or no longer held (-1). It counts as in the outbox.

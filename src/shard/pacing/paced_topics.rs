@@ -1,12 +1,15 @@
 //! The paced topics of one session, each with at most its newest message held.
 
+use std::sync::Arc;
+
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::intervals::Intervals;
 use crate::clock::Moment;
-use crate::config::OnSlow;
+use crate::config::{OnSlow, Rule};
 use crate::hub::Message;
+use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
 
 /// The bytes that a topic takes whose interval runs, with its entry in the schedule.
@@ -32,6 +35,30 @@ pub struct PacedTopics {
 struct PacedTopic {
     due: Moment,
     held: Option<Message>,
+    /// The held messages that were dropped since the topic's last message went out.
+    dropped: Option<Box<DroppedRange>>,
+}
+
+/// Held messages of one topic that were dropped.
+pub struct DroppedRange {
+    /// The topic.
+    pub topic: TopicName,
+    /// The epoch of both offsets.
+    pub epoch: Epoch,
+    /// The first dropped offset.
+    pub from: Offset,
+    /// The last dropped offset.
+    pub to: Offset,
+    /// The rule of the message dropped last.
+    pub rule: Arc<Rule>,
+}
+
+/// What leaves the pacing of a topic and goes out now.
+pub struct Released {
+    /// The session is told of these messages before the held message goes out.
+    pub dropped: Option<Box<DroppedRange>>,
+    /// The held message.
+    pub message: Option<Message>,
 }
 
 /// The decision for one message.
@@ -51,8 +78,8 @@ pub struct Adapted {
     pub examined: usize,
     /// The topics that are due earlier, with their new due times.
     pub moved: Vec<(TopicName, Moment)>,
-    /// The held messages of topics that have no interval any more.
-    pub released: Vec<Message>,
+    /// The topics that have no interval any more and held or dropped messages.
+    pub released: Vec<Released>,
 }
 
 impl PacedTopics {
@@ -66,7 +93,7 @@ impl PacedTopics {
         let Some(interval) = self.intervals.of(&message.topic) else { return Decision::Unpaced };
         let Some(paced) = self.by_topic.get_mut(&message.topic) else {
             let due = now + interval;
-            self.by_topic.insert(message.topic.clone(), PacedTopic { due, held: None });
+            self.by_topic.insert(message.topic.clone(), PacedTopic::due_at(due));
             return Decision::Now(due);
         };
         let older = paced.held.replace(message.clone());
@@ -82,7 +109,7 @@ impl PacedTopics {
             Some(paced) if paced.due >= due => return None,
             Some(paced) => paced.due = due,
             None => {
-                self.by_topic.insert(topic.clone(), PacedTopic { due, held: None });
+                self.by_topic.insert(topic.clone(), PacedTopic::due_at(due));
             }
         }
         Some(due)
@@ -93,21 +120,14 @@ impl PacedTopics {
         self.by_topic.get(topic).is_some_and(|paced| paced.due == at)
     }
 
-    /// Ends the interval of `topic`. Returns the held message, which goes out now, and the end of the interval that
-    /// follows it. Returns `None` if no message is held.
-    pub fn fall_due(&mut self, topic: &TopicName, now: Moment) -> Option<(Message, Option<Moment>)> {
+    /// Ends the interval of `topic`. Returns what goes out now, and the end of the interval that follows a message.
+    pub fn fall_due(&mut self, topic: &TopicName, now: Moment) -> Option<(Released, Option<Moment>)> {
         let paced = self.by_topic.get_mut(topic).filter(|paced| paced.due <= now)?;
-        let Some(message) = paced.held.take() else {
-            self.remove(topic);
-            return None;
-        };
-        self.bytes -= message.transit_bytes();
-        let next = self.intervals.of(topic).map(|interval| now + interval);
-        match next {
-            Some(next) => paced.due = next,
-            None => _ = self.remove(topic),
-        }
-        Some((message, next))
+        let Some(interval) = self.intervals.of(topic).filter(|_| paced.held.is_some()) else { return Some((self.end(topic)?, None)) };
+        paced.due = now + interval;
+        let (next, released) = (paced.due, paced.release()?);
+        self.bytes -= bytes(released.message.as_ref());
+        Some((released, Some(next)))
     }
 
     /// Notes that the intervals have changed, so all topics are to be adapted.
@@ -140,7 +160,7 @@ impl PacedTopics {
             let Some(interval) = self.intervals.of(topic) else {
                 // The last topic takes the place of the removed one. It was adapted already.
                 let gone = self.by_topic.swap_remove_index(self.unadapted);
-                adapted.released.extend(gone.and_then(|(_, paced)| paced.held));
+                adapted.released.extend(gone.and_then(|(_, mut paced)| paced.release()));
                 continue;
             };
             if now + interval < paced.due {
@@ -148,29 +168,28 @@ impl PacedTopics {
                 adapted.moved.push((topic.clone(), paced.due));
             }
         }
-        self.bytes -= adapted.released.iter().map(|message| message.transit_bytes()).sum::<usize>();
+        self.bytes -= adapted.released.iter().map(|released| bytes(released.message.as_ref())).sum::<usize>();
         adapted
     }
 
-    /// Ends the pacing of `topic` if the topic has no interval any more and was not adapted yet. Returns the held
-    /// message.
-    pub fn take_unpaced(&mut self, topic: &TopicName) -> Option<Message> {
+    /// Ends the pacing of `topic` if the topic has no interval any more and was not adapted yet.
+    pub fn take_unpaced(&mut self, topic: &TopicName) -> Option<Released> {
         let may_have = self.is_adapting() || self.intervals.have_changed();
         let is_ended = may_have && self.by_topic.contains_key(topic) && self.intervals.of(topic).is_none();
         if is_ended { self.end(topic) } else { None }
     }
 
-    /// Ends the pacing of `topic`. Returns the held message.
-    pub fn end(&mut self, topic: &TopicName) -> Option<Message> {
-        let held = self.remove(topic)?.held?;
-        self.bytes -= held.transit_bytes();
-        Some(held)
+    /// Ends the pacing of `topic`.
+    pub fn end(&mut self, topic: &TopicName) -> Option<Released> {
+        let released = self.remove(topic)?.release()?;
+        self.bytes -= bytes(released.message.as_ref());
+        Some(released)
     }
 
-    /// Ends the pacing of all topics. Returns the held messages.
-    pub fn end_all(&mut self) -> Vec<Message> {
+    /// Ends the pacing of all topics.
+    pub fn end_all(&mut self) -> Vec<Released> {
         (self.unadapted, self.bytes) = (0, 0);
-        self.by_topic.drain(..).filter_map(|(_, paced)| paced.held).collect()
+        self.by_topic.drain(..).filter_map(|(_, mut paced)| paced.release()).collect()
     }
 
     /// The number of topics whose interval runs.
@@ -204,7 +223,7 @@ impl PacedTopics {
         });
         for message in &oldest {
             if let Some(paced) = self.by_topic.get_mut(&message.topic) {
-                paced.held = None;
+                paced.drop_held();
             }
         }
         self.bytes = left;
@@ -229,6 +248,26 @@ impl PacedTopics {
     /// The oldest held message.
     pub fn oldest(&self) -> Option<&Message> {
         self.by_topic.values().filter_map(|paced| paced.held.as_ref()).min_by_key(|message| message.moment)
+    }
+}
+
+impl PacedTopic {
+    fn due_at(due: Moment) -> Self {
+        Self { due, held: None, dropped: None }
+    }
+
+    fn drop_held(&mut self) {
+        let Some(message) = self.held.take() else { return };
+        let (Position { epoch, offset: to }, rule) = (message.position, Arc::clone(&message.rule));
+        let from = self.dropped.as_ref().filter(|earlier| earlier.epoch == epoch).map_or(to, |earlier| earlier.from);
+        self.dropped = Some(Box::new(DroppedRange { topic: message.topic.clone(), epoch, from, to, rule }));
+    }
+
+    /// Takes what goes out. The epoch of a message tells the loss of messages in an earlier epoch itself.
+    fn release(&mut self) -> Option<Released> {
+        let (message, dropped) = (self.held.take(), self.dropped.take());
+        let dropped = dropped.filter(|dropped| message.as_ref().is_none_or(|message| message.position.epoch == dropped.epoch));
+        (dropped.is_some() || message.is_some()).then_some(Released { dropped, message })
     }
 }
 

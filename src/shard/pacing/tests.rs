@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::paced_topics::{Decision, PacedTopics};
 use super::schedule::{Due, Schedule};
-use super::{Pacing, PacingDecision};
+use super::{DroppedRange, Pacing, PacingDecision, Released};
 use crate::clock::{Clock, Timestamp};
 use crate::hub::Message;
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::{DropReason, Metrics, Tally};
 use crate::position::Offset;
 use crate::shard::tests::{message, name, pattern};
 use crate::topic_name::Pattern;
@@ -22,6 +22,11 @@ fn paced(interval: Duration) -> PacedTopics {
     topics
 }
 
+/// The offset of the message that goes out.
+fn offset(released: &Released) -> Option<u64> {
+    released.message.as_ref().map(|message| message.position.offset.0)
+}
+
 /// PROTOCOL 3: at most one message per topic in the interval, the first at once, always the newest.
 #[test]
 fn an_interval_lets_the_first_and_then_the_newest_through() {
@@ -33,13 +38,14 @@ fn an_interval_lets_the_first_and_then_the_newest_through() {
     assert!(matches!(conflated, Decision::Held(Some(older)) if older.position.offset == Offset(2)));
     assert!(matches!(topics.decide(&message("q.b", 1, &clock), clock.moment()), Decision::Now(_)), "each topic has its own");
     assert_eq!((topics.bytes(), topics.oldest().map(|oldest| oldest.position.offset)), (5, Some(Offset(3))));
-    assert!(topics.fall_due(&name("q.a"), clock.moment()).is_none(), "it is not over yet");
+    let fall_due =
+        |topics: &mut PacedTopics, topic: &str, now| topics.fall_due(&name(topic), now).map(|(released, next)| (offset(&released), next));
+    assert!(fall_due(&mut topics, "q.a", clock.moment()).is_none(), "it is not over yet");
     clock.advance(INTERVAL);
-    let (newest, next) = topics.fall_due(&name("q.a"), clock.moment()).unwrap();
-    assert_eq!((newest.position.offset, next), (Offset(3), Some(clock.moment() + INTERVAL)));
+    assert_eq!(fall_due(&mut topics, "q.a", clock.moment()), Some((Some(3), Some(clock.moment() + INTERVAL))));
     clock.advance(INTERVAL);
-    assert!(topics.fall_due(&name("q.a"), clock.moment()).is_none() && !topics.is_empty(), "nothing was held");
-    assert!(topics.fall_due(&name("q.b"), clock.moment()).is_none() && topics.is_empty());
+    assert!(fall_due(&mut topics, "q.a", clock.moment()).is_none() && !topics.is_empty(), "nothing was held");
+    assert!(fall_due(&mut topics, "q.b", clock.moment()).is_none() && topics.is_empty());
     assert!(matches!(topics.decide(&message("q.a", 4, &clock), clock.moment()), Decision::Now(_)), "after silence at once again");
 }
 
@@ -51,7 +57,7 @@ fn unsubscribing_gives_back_the_held_message() {
         let _ = topics.decide(&message(topic, 1, &clock), clock.moment());
         let _ = topics.decide(&message(topic, 2, &clock), clock.moment());
     }
-    assert_eq!(topics.end(&name("q.a")).map(|message| message.topic.clone()), Some(name("q.a")));
+    assert_eq!(topics.end(&name("q.a")).as_ref().and_then(offset), Some(2));
     assert_eq!((topics.end_all().len(), topics.bytes()), (1, 0));
     assert!(topics.is_empty());
 }
@@ -134,8 +140,18 @@ impl Desk {
         self.pacing.decide(0, &message(topic, offset, &self.clock), usize::MAX, self.clock.moment(), &mut self.tally)
     }
 
-    fn adapt(&mut self, most: usize) -> (Vec<Message>, usize) {
+    fn adapt(&mut self, most: usize) -> (Vec<Released>, usize) {
         self.pacing.adapt(0, most, self.clock.moment(), &mut self.tally)
+    }
+
+    /// What is due now, by topic: `q.a 2-4` is a gap, `q.a 6` a message.
+    fn due(&mut self) -> Vec<String> {
+        let due = std::iter::from_fn(|| self.pacing.take_due(self.clock.moment(), &mut self.tally));
+        let gap = |dropped: Box<DroppedRange>| format!("{} {}-{}", dropped.topic, dropped.from.0, dropped.to.0);
+        let message = |message: Message| format!("{} {}", message.topic, message.position.offset.0);
+        let mut due: Vec<_> = due.flat_map(|(_, released)| [released.dropped.map(gap), released.message.map(message)]).flatten().collect();
+        due.sort();
+        due
     }
 }
 
@@ -156,12 +172,22 @@ fn another_pattern_leaves_the_first_paced() {
         [PacingDecision::Paced, PacingDecision::Held, PacingDecision::Free]
     );
     desk.clock.advance(INTERVAL);
-    let mut due: Vec<_> = std::iter::from_fn(|| desk.pacing.take_due(desk.clock.moment(), &mut desk.tally)).collect();
-    due.sort_by_key(|(_, message)| message.topic.clone());
-    assert_eq!(
-        due.iter().map(|(_, message)| (message.topic.as_str(), message.position.offset.0)).collect::<Vec<_>>(),
-        [("b.a", 2), ("q.a", 3)]
-    );
+    assert_eq!(desk.due(), ["b.a 2", "q.a 3"]);
+}
+
+/// PROTOCOL 3 and 7: held messages that were dropped are told as one gap, when their topic falls due. (A topic's newest
+/// message was lost silently.)
+#[test]
+fn dropped_messages_are_told_as_a_gap() {
+    let mut desk = Desk::new("q.*");
+    for (topic, offset) in [("q.a", 1), ("q.b", 1), ("q.a", 2), ("q.b", 2), ("q.a", 3), ("q.a", 4)] {
+        desk.pass(topic, offset);
+        desk.pacing.shrink(0, 0, DropReason::Slow, &mut desk.tally);
+    }
+    desk.pass("q.a", 5);
+    desk.clock.advance(INTERVAL);
+    assert_eq!(desk.due(), ["q.a 2-4", "q.a 5", "q.b 2-2"]);
+    assert_eq!((desk.pacing.bytes(0), desk.pacing.topics(0)), (0, 1), "the interval of q.a runs again");
 }
 
 /// Topics are adapted to new intervals in parts, with one look-up each. A newer message of a topic that was not adapted
@@ -179,7 +205,7 @@ fn many_topics_follow_in_parts() {
     let (released, mut examined) = desk.adapt(PART);
     assert_eq!((released.len(), examined), (PART, PART));
     let held = desk.pacing.take_unpaced(0, &name("q.0"), &mut desk.tally);
-    assert_eq!(held.map(|message| message.position.offset), Some(Offset(2)), "it is the last to follow");
+    assert_eq!(held.as_ref().and_then(offset), Some(2), "it is the last to follow");
     assert!(desk.pacing.take_unpaced(0, &name("q.9999"), &mut desk.tally).is_none(), "it has adapted");
     assert_eq!([desk.pass("q.0", 3), desk.pass("q.9999", 3)], [PacingDecision::Free; 2]);
     while desk.pacing.is_adapting(0) {
@@ -221,6 +247,5 @@ fn a_change_begins_anew() {
         desk.adapt(3);
     }
     desk.clock.advance(INTERVAL / 4);
-    let due = std::iter::from_fn(|| desk.pacing.take_due(desk.clock.moment(), &mut desk.tally)).count();
-    assert_eq!(due, 10);
+    assert_eq!(desk.due().len(), 10);
 }

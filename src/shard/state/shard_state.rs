@@ -131,8 +131,8 @@ impl ShardState {
     /// Queues the held messages whose intervals have passed.
     pub fn send_due(&mut self) {
         let Self { delivery, pacing, env, .. } = self;
-        while let Some((slot, message)) = pacing.take_due(env.now, &mut env.tally) {
-            delivery.queue_message(slot, &message);
+        while let Some((slot, released)) = pacing.take_due(env.now, &mut env.tally) {
+            delivery.queue_released(slot, released, &mut env.tally);
         }
     }
 

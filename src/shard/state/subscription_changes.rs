@@ -121,7 +121,7 @@ impl ShardState {
     pub fn adapt_part(&mut self, slot: u32, most: usize) -> usize {
         let Self { delivery, pacing, env, .. } = self;
         let (released, examined) = pacing.adapt(slot, most, env.now, &mut env.tally);
-        released.iter().for_each(|message| delivery.queue_message(slot, message));
+        released.into_iter().for_each(|released| delivery.queue_released(slot, released, &mut env.tally));
         self.uncharged.add(slot, examined);
         examined
     }
@@ -130,21 +130,21 @@ impl ShardState {
     pub fn release_held(&mut self, slot: u32, topic: &TopicName) {
         let Self { delivery, pacing, env, .. } = self;
         let released = pacing.release(slot, topic, &mut env.tally);
-        released.iter().for_each(|message| delivery.queue_message(slot, message));
+        released.into_iter().for_each(|released| delivery.queue_released(slot, released, &mut env.tally));
     }
 
     /// Ends the pacing of all topics of a session. Held messages go out now.
     pub fn release_all_held(&mut self, slot: u32) {
         let Self { delivery, pacing, env, .. } = self;
         let released = pacing.release_all(slot, &mut env.tally);
-        released.iter().for_each(|message| delivery.queue_message(slot, message));
+        released.into_iter().for_each(|released| delivery.queue_released(slot, released, &mut env.tally));
     }
 
     /// Ends the pacing of `topic` for a session that reads the topic from history. A held message counts as conflated,
     /// because another message comes in its place.
     pub fn conflate_held(&mut self, slot: u32, topic: &TopicName) {
         let Self { pacing, env, .. } = self;
-        if let Some(message) = pacing.release(slot, topic, &mut env.tally) {
+        if let Some(message) = pacing.release(slot, topic, &mut env.tally).and_then(|released| released.message) {
             env.tally.conflated(message.rule.id, 1);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::Bench;
+use super::bench::{Bench, events};
 use super::pattern;
 use crate::codes::ErrorCode;
 use crate::dialect::Event;
@@ -39,6 +39,29 @@ async fn held_messages_are_bounded() {
         assert!(bench.state().pacing.bytes(0) <= 900, "{topic}");
         assert_eq!(bench.state().table.is_open(0), stays, "{topic}");
     }
+}
+
+/// PROTOCOL 3 and 7: a session whose socket accepts everything is told of held messages that were dropped, before the
+/// next message of their topic. (The newest message of a topic was lost silently.)
+#[tokio::test]
+async fn dropped_held_messages_are_told_as_a_gap() {
+    let mut bench = paced("c.>");
+    let mut client = bench.arrive(b"");
+    for topics in [0..5, 0..5, 0..1] {
+        for topic in topics {
+            bench.state().env.clock().advance(Duration::from_millis(1));
+            bench.publish(&format!("c.{topic}"));
+            bound_paced(bench.state());
+        }
+        bench.flush();
+    }
+    bench.state().env.clock().advance(Duration::from_secs(1));
+    bench.state().begin_tick();
+    bench.state().send_due();
+    bench.flush();
+    let events = events(&bench.read(&mut client).await);
+    assert_eq!(events[..5], ["message 1"; 5]);
+    assert_eq!(events[5..], ["gap", "message 3", "gap", "gap", "gap", "message 2"], "two of five held messages have room");
 }
 
 /// Past `outbox_total_bytes`, the session that holds most gives way, and no other. (Another session was closed with

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::queued::QueuedMessage;
 use crate::config::Rule;
 use crate::position::{Epoch, Offset, Position};
+use crate::shard::pacing::DroppedRange;
 use crate::topic_name::TopicName;
 
 /// The bytes that the gaps of one topic take beside their spans: the entry in the map, and the map's free capacity.
@@ -19,8 +20,8 @@ const SPAN_BYTES: usize = 24;
 /// The bytes that the gaps of one session may take at least, even if the bound of its outbox is less.
 pub(super) const BYTES_LEAST: usize = 64 << 10;
 
-/// The most gaps of one topic. Past that, the last gap is extended over messages conflated in between: their offsets do
-/// not come either.
+/// The most gaps of one topic before its oldest waiting message. Past that, the last of them is extended over messages
+/// conflated in between: their offsets do not come either.
 const GAPS_PER_TOPIC_MAX: usize = 16;
 
 /// A range of dropped offsets, both ends included.
@@ -78,21 +79,36 @@ impl Gaps {
 
     /// Notes that `message` was dropped.
     pub fn note(&mut self, message: &QueuedMessage) {
-        let (epoch, offset, rule) = (message.position.epoch, message.position.offset, &message.rule);
-        let Some(topic) = self.by_topic.get_mut(&message.topic).filter(|topic| topic.epoch == epoch) else {
-            let topic = Topic { epoch, spans: vec![(offset, offset)], rule: Arc::clone(rule) };
-            let former = self.by_topic.insert(message.topic.clone(), topic);
-            self.count = self.count + 1 - former.map_or(0, |former| former.spans.len());
-            return;
-        };
-        let is_full = topic.spans.len() >= GAPS_PER_TOPIC_MAX && Arc::ptr_eq(&topic.rule, rule);
-        match topic.spans.last_mut().filter(|(_, to)| to.next() == offset || is_full) {
-            Some((_, to)) => *to = offset,
-            None => {
-                topic.spans.push((offset, offset));
-                self.count += 1;
+        let (Position { epoch, offset }, rule) = (message.position, &message.rule);
+        self.change(&message.topic, epoch, rule, |topic| {
+            let older = topic.spans.partition_point(|&(from, _)| from < offset);
+            let is_full = older >= GAPS_PER_TOPIC_MAX && Arc::ptr_eq(&topic.rule, rule);
+            let last = if is_full { GAPS_PER_TOPIC_MAX } else { older };
+            match topic.spans[..last].last_mut().filter(|(_, to)| to.next() == offset || is_full) {
+                Some((_, to)) => {
+                    *to = offset;
+                    topic.spans.drain(last..older);
+                }
+                None => topic.spans.insert(older, (offset, offset)),
             }
+        });
+    }
+
+    /// Notes messages that were dropped before they were queued. Older messages of their topic may still wait.
+    pub fn note_range(&mut self, dropped: &DroppedRange) {
+        self.change(&dropped.topic, dropped.epoch, &dropped.rule, |topic| topic.spans.push((dropped.from, dropped.to)));
+    }
+
+    /// Changes the gaps of `topic` in `epoch`. The rule of the message dropped last becomes `rule`.
+    fn change(&mut self, topic: &TopicName, epoch: Epoch, rule: &Arc<Rule>, change: impl FnOnce(&mut Topic)) {
+        let new = || Topic { epoch, spans: Vec::new(), rule: Arc::clone(rule) };
+        let topic = self.by_topic.entry(topic.clone()).or_insert_with(new);
+        self.count -= topic.spans.len();
+        if topic.epoch != epoch {
+            *topic = new();
         }
+        change(topic);
+        self.count += topic.spans.len();
         if !Arc::ptr_eq(&topic.rule, rule) {
             topic.rule = Arc::clone(rule);
         }

@@ -46,7 +46,7 @@ impl Index {
             FrameKind::Unsubscribed(message, unsubscribe) => {
                 self.newest_unsubscribed.insert((message.topic.clone(), *unsubscribe), place);
             }
-            FrameKind::Message(_) | FrameKind::Replayed(_) | FrameKind::Reply | FrameKind::Close => {}
+            FrameKind::Message(_) | FrameKind::Replayed(_) | FrameKind::Reply | FrameKind::Gap(_) | FrameKind::Close => {}
         }
     }
 
@@ -59,7 +59,12 @@ impl Index {
             FrameKind::Unsubscribed(message, unsubscribe) => {
                 self.newest_unsubscribed.entry((message.topic.clone(), *unsubscribe)).or_insert(place);
             }
-            FrameKind::Message(_) | FrameKind::Replayed(_) | FrameKind::Members | FrameKind::Reply | FrameKind::Close => {}
+            FrameKind::Message(_)
+            | FrameKind::Replayed(_)
+            | FrameKind::Members
+            | FrameKind::Reply
+            | FrameKind::Gap(_)
+            | FrameKind::Close => {}
         }
     }
 
@@ -85,7 +90,12 @@ impl Index {
                     self.newest_unsubscribed.remove(&key);
                 }
             }
-            FrameKind::Message(_) | FrameKind::Replayed(_) | FrameKind::Members | FrameKind::Reply | FrameKind::Close => {}
+            FrameKind::Message(_)
+            | FrameKind::Replayed(_)
+            | FrameKind::Members
+            | FrameKind::Reply
+            | FrameKind::Gap(_)
+            | FrameKind::Close => {}
         }
     }
 

@@ -8,6 +8,7 @@ use crate::dialect::FrameBytes;
 use crate::hub::{Message, PresenceChange};
 use crate::metrics::DeflateHow;
 use crate::position::Position;
+use crate::shard::pacing::DroppedRange;
 use crate::topic_name::TopicName;
 
 /// A frame on its way to one session.
@@ -54,12 +55,21 @@ pub enum FrameKind {
     /// A reply that lists the members of a topic. A change of presence before it does not cancel out with one behind
     /// it. It is never dropped.
     Members,
+    /// The notice of held messages that were dropped. In an outbox it becomes a gap before the topic's next message.
+    Gap(Box<DroppedRange>),
     /// The gateway's heartbeat. It is never dropped.
     Ping,
     /// The answer to a Ping.
     Pong,
     /// The last frame.
     Close,
+}
+
+impl FrameKind {
+    /// The dropped messages that the frame tells of, if it is their notice.
+    pub fn gap(&self) -> Option<&DroppedRange> {
+        if let Self::Gap(dropped) = self { Some(dropped) } else { None }
+    }
 }
 
 impl Queued {

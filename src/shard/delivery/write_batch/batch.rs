@@ -185,15 +185,18 @@ impl WriteBatch {
         *chain = Chain::default();
     }
 
-    /// Marks the messages in `chain` for whose topics `is_gone` holds: the session has unsubscribed from these.
+    /// Marks the messages in `chain` for whose topics `is_gone` holds: the session has unsubscribed from these. Their
+    /// gaps are told even if no message of the topic follows.
     pub fn mark_unsubscribed(&mut self, chain: Chain, is_gone: impl Fn(&TopicName) -> bool) {
         let mut next = chain.first;
         while next != NONE {
             let link = &mut self.links[next as usize];
-            if let Frame::Message { encoded, .. } = &self.frames[link.frame.index()]
-                && is_gone(&encoded.message().topic)
-            {
-                link.frame.mark_unsubscribed();
+            match &mut self.frames[link.frame.index()] {
+                Frame::Message { encoded, .. } if is_gone(&encoded.message().topic) => link.frame.mark_unsubscribed(),
+                Frame::Made(Some(Queued { kind, .. })) if kind.gap().is_some_and(|dropped| is_gone(&dropped.topic)) => {
+                    *kind = FrameKind::Reply;
+                }
+                _ => {}
             }
             next = link.next;
         }
