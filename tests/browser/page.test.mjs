@@ -271,7 +271,7 @@ test('the page shows administrators the slowest sessions and the busiest topics'
   await page.press('#token', 'Enter');
   await page.click('#operate');
   await page.waitForSelector('#operator:not([hidden])');
-  await page.waitForFunction(() => document.querySelector('#operator').getBoundingClientRect().top < innerHeight, undefined, { timeout: 5000 });
+  await page.waitForFunction(() => document.querySelector('#operator').getBoundingClientRect().top < innerHeight, undefined, { timeout: 30_000 });
   await page.waitForFunction(() => document.querySelector('#slowest tbody').textContent.includes('root'));
   // The page has these topics by the pattern quotes.*.
   await page.waitForFunction(() => /quotes\.(AAPL|MSFT)[\d.]+\/s1/.test(document.querySelector('#busiest tbody').textContent));

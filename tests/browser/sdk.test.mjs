@@ -42,10 +42,10 @@ async function publishMany(gateway, topic, count, bytes) {
 
 /** Waits until the gateway has a slow session. */
 async function untilSlow(gateway) {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   const isSlow = async () => (await (await fetch(`http://${gateway.address}/metrics`)).text()).includes('\nbelfry_slow_sessions 1\n');
   while (!(await isSlow())) {
-    assert.ok(Date.now() < deadline, 'no slow session within 20 s');
+    assert.ok(Date.now() < deadline, 'no slow session within 60 s');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

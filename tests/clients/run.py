@@ -28,8 +28,12 @@ from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "harness"))  # behind the packages, one of which is `websocket` too
+sys.dont_write_bytecode = True
+from process import free_port
+
 BINARY = pathlib.Path(os.environ.get("BELFRY", ROOT / "target" / "release" / "belfry")).resolve()
-SECONDS = 15  # the deadline of each wait
+SECONDS = 60  # the deadline of each wait
 CHAT = """
 auth.anonymous = { subscribe = ["chat.>"], publish = ["chat.>"] }
 limits = { commands_per_second = 1000000, commands_burst = 1000000 }
@@ -299,8 +303,7 @@ def proxy(text, *command, **values):
     """A proxy with the configuration `text`, the file of `command`'s last argument; yields its host and port."""
     with tempfile.TemporaryDirectory() as home:
         os.chmod(home, 0o755)  # nginx's workers run as another user
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         file = pathlib.Path(home, "proxy.conf")
         file.write_text(text.format(home=home, port=port, **values))
         process = subprocess.Popen([part.format(home=home) for part in command] + [file], stdin=subprocess.DEVNULL)

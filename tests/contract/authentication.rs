@@ -147,7 +147,7 @@ fn a_session_not_authenticated_in_time_is_closed() {
 /// PROTOCOL 7: a session that authenticates in time stays open, by the command and at the upgrade.
 #[test]
 fn a_session_authenticated_in_time_stays_open() {
-    let gateway = Setup::new().without_anonymous().limits("auth_timeout = \"600ms\"").start();
+    let gateway = Setup::new().without_anonymous().limits("auth_timeout = \"2s\"").start();
     let (mut by_command, mut at_upgrade) = (gateway.session(), gateway.session_as(&token("alice", &["chat.>"], &[])));
     by_command.ask(json!({"op": "auth", "id": 6, "token": token("bob", &["chat.>"], &[])}));
     gateway.session().expect_close(1008);

@@ -333,7 +333,7 @@ fn presence_lists_sessions_and_joins_are_pushed() {
 /// answered with 109, and the other commands of the frame are dropped.
 #[test]
 fn connect_checks_its_token() {
-    let gateway = Setup::new().limits("auth_timeout = \"200ms\"").start();
+    let gateway = Setup::new().limits("auth_timeout = \"1s\"").start();
     let mut bad = dial(&gateway);
     bad.send(json!({"id": 1, "connect": {"token": "a.b.c"}}));
     assert_eq!(bad.expect_close(3500), "invalid token");
@@ -372,7 +372,7 @@ fn a_refresh_replaces_the_grants() {
 /// 3012.
 #[test]
 fn pings_are_empty_replies() {
-    let gateway = Gateway::with_limits("ping_interval = \"200ms\"\npong_timeout = \"300ms\"");
+    let gateway = Gateway::with_limits("ping_interval = \"200ms\"\npong_timeout = \"1s\"");
     let (mut session, connected) = connected_with(&gateway, json!({}));
     assert_eq!(connected["ping"], 1, "whole seconds, rounded up");
     for _ in 0..3 {

@@ -83,9 +83,15 @@ fn a_second_interrupt_ends_the_drain() {
 
 /// On a terminal, SIGINT closes idle sessions without a spread. The bug: the closes were spread over a second.
 ///
-/// The bound leaves room for a busy machine. A spread over a second would keep it once in 10^9 runs.
+/// The bound leaves room for a busy machine, and so do three tries. A spread over a second would keep it once in 10^8 runs.
 #[test]
 fn an_interrupt_on_a_terminal_closes_without_a_spread() {
+    let times: Vec<_> = (0..3).map(|_| interrupt_on_a_terminal()).take_while(|took| *took >= Duration::from_millis(800)).collect();
+    assert!(times.len() < 3, "{times:?}");
+}
+
+/// The time from a SIGINT until 100 sessions are closed.
+fn interrupt_on_a_terminal() -> Duration {
     let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&control).unwrap();
     unlockpt(&control).unwrap();
@@ -100,6 +106,6 @@ fn an_interrupt_on_a_terminal_closes_without_a_spread() {
         session.send_frame(close(1001));
     }
     let took = began.elapsed();
-    assert!(took < Duration::from_millis(800), "{took:?}");
     assert!(gateway.exit_status().success());
+    took
 }

@@ -67,7 +67,7 @@ class Process:
             command += ["--set", setting]
         started = time.monotonic()  # a subscriber may connect before the port file is read
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, preexec_fn=self.limit_descriptors)
-        deadline = started + 20
+        deadline = started + DEADLINE_FACTOR * 20
         while not (port_file.exists() and port_file.read_text().strip()):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError("the gateway did not start: " + " ".join(self.log_tail()))

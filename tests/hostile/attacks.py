@@ -28,9 +28,9 @@ ATTACKS = {
     "inflating-echoes": floods.inflating_echoes,
     "lines-of-nothing": reads.lines_of_nothing,
     "wrong-keys": reads.wrong_keys,
-    # The bucket has 200 commands, and 100 more a second; a GET costs 17, and a HEAD, which has no body, 1.
-    "history-reads": reads.history_reads("GET", 45),
-    "history-heads": reads.history_reads("HEAD", 600),
+    # A GET costs 17 commands, and a HEAD, which has no body, 1.
+    "history-reads": reads.history_reads("GET", 17),
+    "history-heads": reads.history_reads("HEAD", 1),
     "presence-reads": reads.presence_reads,
     "bad-tokens": reads.bad_tokens,
     "short-streams": reads.short_streams,

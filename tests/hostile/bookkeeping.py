@@ -35,7 +35,8 @@ def trimmed_histories():
         def publish(gateway):
             sessions = [Session(gateway, address=other_address(number)) for number in range(4)]
             sent, deadline = 0, time.monotonic() + 4
-            while time.monotonic() < deadline:
+            # A busy machine may need longer for more than the bound.
+            while time.monotonic() < deadline or sent * 60_000 < 2 * bound and time.monotonic() < deadline + 36:
                 for session in sessions:
                     session.send_command(op="publish", topic=f"chat.large.t{sent % 8}", data="l" * 60_000)
                     sent += 1
@@ -47,7 +48,7 @@ def trimmed_histories():
         sent, witness, used = measured(gateway, publish, seconds=60)
         outcome.report("published", sent)
         outcome.at_least("limit_hits_total{history_bytes}", gateway.total("limit_hits_total", limit="history_bytes"), 1)
-        outcome.at_most("CPU seconds", used, 1.0)
+        outcome.at_most("CPU seconds", used, 1.0, timed=True)
     outcome.check_witness(witness)
     return outcome
 
@@ -107,7 +108,7 @@ def many_rules():
                 return f'"rule":"{name}.>"'.encode() in gateway.request("GET", f"/v1/topics/{topic}")[1]
 
             try:
-                until(f"the rules of reload {reload} apply", has_rule, 2)
+                until(f"the rules of reload {reload} apply", has_rule, 10)
             except AssertionError as error:
                 outcome.true(str(error), False)
                 break

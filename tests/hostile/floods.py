@@ -1,5 +1,6 @@
 """Floods within the rates: joins and leaves, echoes of compressed frames, and publishers that fill an inbox."""
 
+import json
 import ssl
 import threading
 import time
@@ -57,7 +58,7 @@ def presence_storm():
         # On a busy machine the clients may be too slow to reach their rate.
         outcome.report("commands refused", gateway.total("limit_hits_total", limit="commands_per_second"))
         outcome.at_most("memory growth in MiB", (gateway.peak() - rss_before) // MIB, 96)
-        outcome.at_most("CPU seconds", used, 3.5)
+        outcome.at_most("CPU seconds", used, 3.5, timed=True)
     outcome.check_witness(witness)
     return outcome
 
@@ -83,7 +84,7 @@ def watched_command():
         took, witness, used = measured(gateway, join_and_leave, seconds=60)
         flags["ends"] = True
         watchers.result(30)
-        outcome.at_most("milliseconds for a command", took * 1000, 1000)
+        outcome.at_most("milliseconds for a command", took * 1000, 1000, timed=True)
         outcome.at_most("memory growth in MiB", (gateway.peak() - rss_before) // MIB, 96)
         outcome.report("CPU seconds", f"{used:.1f}")
     outcome.check_witness(witness)
@@ -124,7 +125,7 @@ def inflating_echoes():
         codes, witness, used = measured(gateway, flood, seconds=40)
         outcome.report("closed with", codes)
         outcome.at_least("limit_hits_total{frames_per_second}", gateway.total("limit_hits_total", limit="frames_per_second"), 1)
-        outcome.at_most("CPU seconds", used, 3.5)
+        outcome.at_most("CPU seconds", used, 3.5, timed=True)
     outcome.check_witness(witness)
     return outcome
 
@@ -137,25 +138,35 @@ def full_inbox():
         "limits.frames_burst=1000000", 'limits.ping_interval="1s"', 'limits.pong_timeout="1s"', "limits.outbox_bytes=67108864",
     ]  # fmt: skip
     with Gateway(settings=settings) as gateway:
-        flags = Flags()
+        flags, topics = Flags(), [f"chat.flood.p{number}" for number in range(4)]
         listeners = [Worker(listen, gateway, 60, flags) for _ in range(2)]
         until("all listeners are subscribed", lambda: gateway.total("subscriptions") == 120, 10)
-        publishers = [Worker(publish_on, gateway, f"chat.flood.p{number}", flags) for number in range(4)]
+        publishers = [Worker(publish_on, gateway, topic, flags) for topic in topics]
+        # Those that begin before the others get more until then.
+        until("all publish", lambda: all(newest_offset(gateway, topic) for topic in topics), 10)
+        before = [newest_offset(gateway, topic) for topic in topics]
         time.sleep(6)
-        counts = {}
-        for number in range(4):
-            status, body = gateway.admin_request("GET", f"/v1/topics/chat.flood.p{number}")
-            counts[number] = int(body.split(b'"offset":')[1].split(b",")[0].split(b"}")[0]) if status == 200 else 0
+        counts = [newest_offset(gateway, topic) - offset for topic, offset in zip(topics, before)]
         waited = gateway.total("limit_hits_total", limit="inbox_bytes")
         timed_out = gateway.total("sessions_closed_total", reason="pong_timeout")
         flags["ends"] = True
         for worker in publishers + listeners:
             worker.result(20)
-        outcome.report("messages of each", sorted(counts.values()))
+        outcome.report("messages of each", sorted(counts))
         outcome.at_least("times that the inbox was full", waited, 1)
-        outcome.at_least("the fewest divided by the most", min(counts.values()) / max(1, *counts.values()), 0.6)
+        # Under TLS, a shard with long ticks may read its publishers less than the other. src/shard/tests/full_inbox.rs has
+        # the exact shares. Without turns, the fewest were a sixtieth of the most.
+        share = min(counts) / max(1, *counts)
+        outcome.at_least("the fewest divided by the most", share, 0.6, timed=True)
+        outcome.at_least("at any load", share, 0.1)
         outcome.equal("closed with pong_timeout", timed_out, 0)
     return outcome
+
+
+def newest_offset(gateway, topic):
+    """The offset of the topic's newest message; 0 if there is none."""
+    status, body = gateway.admin_request("GET", f"/v1/topics/{topic}")
+    return json.loads(body)["offset"] if status == 200 else 0
 
 
 def listen(gateway, count, flags):

@@ -6,7 +6,7 @@ MIB = 1 << 20
 
 
 class Outcome:
-    """The figures of one attack; `failures` names those outside their bounds, `late` those of a delayed witness."""
+    """The figures of one attack; `failures` names those outside their bounds, `late` those that a busy machine explains."""
 
     def __init__(self):
         self.figures, self.failures, self.late = [], [], []
@@ -20,11 +20,12 @@ class Outcome:
         """A figure without a bound."""
         self.record(name, str(value), True)
 
-    def at_most(self, name, value, bound):
-        self.record(name, f"{formatted(value)} (at most {formatted(bound)})", value <= bound)
+    def at_most(self, name, value, bound, timed=False):
+        """`timed`: the value depends on the machine's load, as times and CPU seconds do. Counts and bytes do not."""
+        self.record(name, f"{formatted(value)} (at most {formatted(bound)})", value <= bound, self.late if timed else None)
 
-    def at_least(self, name, value, bound):
-        self.record(name, f"{formatted(value)} (at least {formatted(bound)})", value >= bound)
+    def at_least(self, name, value, bound, timed=False):
+        self.record(name, f"{formatted(value)} (at least {formatted(bound)})", value >= bound, self.late if timed else None)
 
     def equal(self, name, value, expected):
         self.record(name, f"{value!r} (expected {expected!r})" if value != expected else f"{value!r}", value == expected)

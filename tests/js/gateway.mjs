@@ -122,7 +122,7 @@ export async function startProxy(test, gateway) {
 }
 
 /** Waits until `fact()` is true, and returns its value. Fails after `seconds`. */
-export async function until(fact, what, seconds = 20) {
+export async function until(fact, what, seconds = 50) {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
     const value = fact();

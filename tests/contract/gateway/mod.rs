@@ -35,7 +35,7 @@ use engine::Nats;
 use positions::{Positions, first_topic, topic_in, topics_in};
 
 /// The time after which a test that waits for a fact fails.
-pub const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The base configuration's key with `admin = true`.
 pub const ADMIN: (&str, &str) = ("Authorization", "Bearer admin-key");
