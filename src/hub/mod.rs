@@ -1,5 +1,7 @@
 //! The hub: topics, the publications that they get, and the outlets that they deliver to.
 
+#[allow(clippy::module_inception, reason = "the file has `Hub`, which `publishing` and `replication` extend")]
+mod hub;
 mod message;
 mod outlet;
 mod patterns;
@@ -10,8 +12,8 @@ mod replication;
 mod stream;
 mod topic;
 mod topics;
-mod topics_and_outlets;
 
+pub use hub::Hub;
 pub use message::{About, Extra, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use patterns::{PatternTrie, Selection};
@@ -23,7 +25,6 @@ pub use topic::{
     HistoryPage, HistoryPart, KeptMessage, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start, Topic, TopicInfo, TopicState,
 };
 pub use topics::{Cursor, Slice};
-pub use topics_and_outlets::Hub;
 
 #[cfg(test)]
 mod tests;

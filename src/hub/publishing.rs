@@ -4,12 +4,12 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use super::hub::Hub;
 use super::message::Publication;
 use super::outlet::Outlet;
 use super::refusal::PublishError;
 use super::stream::{Engine, EngineAttempt, Receipt, Submitted};
 use super::topic::{Published, Topic};
-use super::topics_and_outlets::Hub;
 use crate::position::Position;
 use crate::topic_name::TopicName;
 

@@ -5,10 +5,10 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use super::hub::Hub;
 use super::outlet::Outlet;
 use super::stream::{StreamLife, StreamMessage};
 use super::topic::{Log, Published};
-use super::topics_and_outlets::Hub;
 use crate::position::{Epoch, Offset};
 use crate::topic_name::{Pattern, TopicName};
 
