@@ -8,7 +8,7 @@ use super::patterns::Selection;
 use super::payer::Payer;
 use super::refusal::{Disabled, NotMade, PublishError};
 use super::stream::Engine;
-use super::topic::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayRequest, Start, Topic, TopicInfo, TopicState};
+use super::topic::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayRequest, Shared, Start, Topic, TopicInfo, TopicState};
 use super::topics::{Cursor, Slice, Topics};
 use crate::clock::Clock;
 use crate::config::Live;
@@ -66,7 +66,7 @@ impl Hub {
         wanted: ReplayRequest<'_>,
     ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
         let (topics, target) = (&self.topics, self.outlets.get(outlet));
-        let subscribe = |topic: &Topic| topic.subscribe(outlet, &target, member, wanted, &topics.live, topics.now());
+        let subscribe = |topic: &Topic| topic.subscribe(outlet, &target, member, wanted);
         let (topic, (start, presence)) = topics.with_topic(name, payer, subscribe)?;
         topics.update_rank(&topic);
         Ok((topic, start, presence))
@@ -75,7 +75,7 @@ impl Hub {
     /// Undoes [`Hub::subscribe`].
     pub fn unsubscribe(&self, name: &TopicName, outlet: OutletId, session: SessionId) {
         let Some(topic) = self.find(name) else { return };
-        topic.unsubscribe(outlet, session, self.topics.now());
+        topic.unsubscribe(outlet, session);
         self.topics.update_rank(&topic);
         self.topics.await_upkeep(&topic);
     }
@@ -97,12 +97,12 @@ impl Hub {
 
     /// Where a subscriber by pattern begins on `topic`; `None`: the topic has died.
     pub fn start_on(&self, topic: &Topic, wanted: ReplayRequest<'_>) -> Option<Start> {
-        topic.start_by_pattern(wanted, &self.topics.live, self.topics.now()).ok()
+        topic.start_by_pattern(wanted).ok()
     }
 
     /// Where the replay of `topic` begins for a subscriber that gets every message from `owed` on, and the `last` messages before.
     pub fn replay_before(&self, topic: &Topic, owed: Position, last: Option<usize>) -> Position {
-        topic.read(&self.topics.live, self.topics.now(), |log, rule| log.replay_before(owed, last.unwrap_or(rule.last)))
+        topic.read(|log, rule| log.replay_before(owed, last.unwrap_or(rule.last)))
     }
 
     /// Where a subscriber by pattern begins on the topic named `name`; `None`: there is no such topic.
@@ -156,31 +156,23 @@ impl Hub {
     }
 
     /// Changes the user of a member, which outlets receive as a leave and a join.
-    pub fn rename(&self, name: &TopicName, member: &Member) {
-        let topics = &self.topics;
+    pub fn change_user(&self, name: &TopicName, member: &Member) {
         if let Some(topic) = self.find(name) {
-            _ = topic.with_audience(&topics.live, |audience, _| audience.rename(name, member, &topics.shared.other_gateways));
+            _ = topic.change_user(member); // a topic that has died has no members
         }
     }
 
     /// Makes a session that is subscribed to `name` a member, if the topic's rule has presence on. Outlets receive no join.
     pub fn enter(&self, name: &TopicName, member: &Member) {
-        let topics = &self.topics;
         if let Some(topic) = self.find(name) {
-            _ = topic.with_audience(&topics.live, |audience, presence| {
-                if presence {
-                    audience.enter(name, member, &topics.shared.other_gateways);
-                }
-            });
+            _ = topic.enter(member); // a topic that has died has no members
         }
     }
 
     /// The sessions subscribed to a topic by name, at all gateways.
     pub fn presence(&self, name: &TopicName) -> Result<Vec<Member>, Disabled> {
-        let (live, other_gateways) = (&self.topics.live, &self.topics.shared.other_gateways);
-        let living = self.find(name).and_then(|topic| {
-            topic.with_audience(live, |audience, presence| presence.then(|| audience.members(name, other_gateways))).ok()
-        });
+        let Shared { live, other_gateways, .. } = &*self.topics.shared;
+        let living = self.find(name).and_then(|topic| topic.members().ok());
         let members = living.unwrap_or_else(|| live.load().rules.of(name).presence.then(|| other_gateways.members(name)));
         members.ok_or(Disabled::Presence)
     }
@@ -189,13 +181,7 @@ impl Hub {
     pub fn apply_remote_presence(&self, change: &Arc<PresenceChange>) {
         let (registry, other_gateways) = (&self.topics.registry, &self.topics.shared.other_gateways);
         while let Some(topic) = registry.find_or_do(&change.topic, || other_gateways.apply(change)) {
-            let applied = topic.with_audience(&self.topics.live, |audience, presence| {
-                other_gateways.apply(change);
-                if presence {
-                    audience.forward(change);
-                }
-            });
-            if applied.is_ok() {
+            if topic.apply_remote_presence(change).is_ok() {
                 return;
             }
             registry.remove(&topic);
@@ -237,7 +223,7 @@ impl Hub {
     /// it. `false`: the limits have no room for the topic.
     pub fn restore(&self, state: TopicState, grace: Duration) -> bool {
         let Ok(topic) = self.topics.open(&state.name, None) else { return false };
-        topic.restore(state, &self.topics.live, &self.topics.clock, self.topics.now() + grace);
+        topic.restore(state, self.topics.shared.now() + grace);
         self.topics.update_rank(&topic);
         self.topics.trim_histories();
         true
@@ -251,17 +237,17 @@ impl Hub {
 
     /// The engine, if there is one.
     pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.topics.engine()
+        self.topics.shared.other_gateways.engine()
     }
 
     /// Whether the rule of the topic named `name` keeps any messages.
     fn keeps_history(&self, name: &TopicName) -> bool {
-        self.topics.live.load().rules.of(name).history > 0
+        self.topics.shared.live.load().rules.of(name).history > 0
     }
 
     /// Reads from the log of `topic`, if its rule keeps a history.
     fn read_history<R>(&self, topic: &Topic, read: impl FnOnce(&Log) -> R) -> Result<R, Disabled> {
-        let part = topic.read(&self.topics.live, self.topics.now(), |log, rule| (rule.history > 0).then(|| read(log)));
+        let part = topic.read(|log, rule| (rule.history > 0).then(|| read(log)));
         part.ok_or(Disabled::History)
     }
 }

@@ -90,7 +90,7 @@ impl Hub {
             return attempt;
         }
         let topics = &self.topics;
-        let publish = |topic: &Topic| topic.publish(publication, publisher, &topics.live, &topics.clock);
+        let publish = |topic: &Topic| topic.publish(publication, publisher);
         Ok(match topics.deliver(name, publication.payer, publish)? {
             Published::NoRoom(outlet) => Attempt::NoRoom(outlet),
             Published::At(position, rule, _) => {

@@ -43,7 +43,7 @@ impl Hub {
         follower: &Waker,
     ) -> Option<Arc<dyn Outlet>> {
         let topics = &self.topics;
-        match topics.deliver(name, None, |topic| topic.apply(life, streamed, follower, &topics.live, &topics.clock)) {
+        match topics.deliver(name, None, |topic| topic.apply(life, streamed, follower)) {
             Ok(Published::NoRoom(outlet)) => Some(outlet),
             Ok(Published::At(..)) => None,
             Err(_) => {
@@ -62,14 +62,14 @@ impl Hub {
         let topics = &self.topics;
         for (index, (name, mut log)) in logs.into_iter().enumerate() {
             yield_after_slice(index).await;
-            match topics.with_topic(&name, None, |topic| topic.replace_log(&mut log, &topics.clock)) {
+            match topics.with_topic(&name, None, |topic| topic.replace_log(&mut log)) {
                 Ok((topic, ())) => topics.after_message(&topic, true),
                 Err(_) => life.raise_base(log.position().offset),
             }
         }
         topics.shared.streams.begin(pattern, life);
         for (index, topic) in topics.registry.matching(Some(pattern)).into_iter().enumerate() {
-            topic.begin_empty_in(life, &topics.clock);
+            topic.begin_empty_in(life);
             yield_after_slice(index).await;
         }
     }

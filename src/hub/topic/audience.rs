@@ -108,7 +108,7 @@ impl Audience {
     }
 
     /// Changes the user of a member. Announces a leave and a join.
-    pub fn rename(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
+    pub fn change_user(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
         let Some(presence) = self.presence.as_mut() else { return };
         let Some(before) = presence.leave(member.session) else { return };
         presence.join(member);

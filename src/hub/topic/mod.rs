@@ -11,7 +11,6 @@ mod rank;
 mod shared;
 mod state;
 
-pub use audience::Audience;
 pub use exported::{KeptMessage, TopicState};
 pub use info::TopicInfo;
 pub use lifetime::Upkeep;
@@ -26,16 +25,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use audience::Audience;
 use lifetime::Lifetime;
 use rank::OrderedRanks;
 use state::State;
 
 use super::message::{About, Message, Publication};
-use super::outlet::{Outlet, OutletId};
+use super::outlet::{Outlet, OutletId, PresenceChange};
 use super::payer::Payer;
 use super::stream::{StreamLife, StreamMessage};
-use crate::clock::{Clock, Moment};
-use crate::config::{Live, Rule};
+use crate::clock::Moment;
+use crate::config::Rule;
 use crate::metrics::{PublishSource, RuleId};
 use crate::position::Position;
 use crate::session_id::{Member, SessionId};
@@ -67,7 +67,8 @@ pub enum Published {
 
 impl Topic {
     /// A new life without messages and audience.
-    pub fn new(name: TopicName, payer: Option<Payer>, live: &Live, shared: &Arc<Shared>, now: Moment) -> Self {
+    pub fn new(name: TopicName, payer: Option<Payer>, shared: &Arc<Shared>) -> Self {
+        let (live, now) = (&shared.live, shared.now());
         let generation = live.generation();
         let rule = Arc::clone(live.load().rules.of(&name));
         let log = match shared.streams.life_of(&name) {
@@ -92,16 +93,16 @@ impl Topic {
     /// Gives `publication` the next position and delivers it, if every outlet has room for it.
     ///
     /// The payload is copied under the lock, because a message is one allocation that has its position from the beginning.
-    pub fn publish(&self, publication: &Publication<'_>, publisher: &Waker, live: &Live, clock: &Clock) -> Result<Published, Gone> {
-        self.deliver(publisher, live, |state| {
+    pub fn publish(&self, publication: &Publication<'_>, publisher: &Waker) -> Result<Published, Gone> {
+        self.deliver(publisher, |state| {
             if publication.source == PublishSource::Feed {
                 state.lifetime.feed();
             }
             let about = About {
                 topic: self.name.clone(),
                 position: state.log.next_position(),
-                published_at: clock.now(),
-                moment: clock.moment(),
+                published_at: self.shared.clock.now(),
+                moment: self.shared.now(),
                 kind: publication.kind,
                 except: publication.except,
                 rule: Arc::clone(&state.rule),
@@ -112,23 +113,16 @@ impl Topic {
     }
 
     /// Delivers `streamed`, if every outlet has room for it. The message must be newer than all that the topic has had in `life`.
-    pub fn apply(
-        &self,
-        life: &Arc<StreamLife>,
-        streamed: &StreamMessage<'_>,
-        follower: &Waker,
-        live: &Live,
-        clock: &Clock,
-    ) -> Result<Published, Gone> {
-        self.deliver(follower, live, |state| {
+    pub fn apply(&self, life: &Arc<StreamLife>, streamed: &StreamMessage<'_>, follower: &Waker) -> Result<Published, Gone> {
+        self.deliver(follower, |state| {
             life.advance(streamed.offset);
-            streamed.message(&self.name, life, state.log.newest(), &state.rule, clock.moment())
+            streamed.message(&self.name, life, state.log.newest(), &state.rule, self.shared.now())
         })
     }
 
     /// Makes a message and delivers it, if every outlet has room for it; else `make` is not called.
-    fn deliver(&self, publisher: &Waker, live: &Live, make: impl FnOnce(&mut State) -> Message) -> Result<Published, Gone> {
-        self.with_living(live, |state| {
+    fn deliver(&self, publisher: &Waker, make: impl FnOnce(&mut State) -> Message) -> Result<Published, Gone> {
+        self.with_living(|state| {
             state.audience.follow(&self.name, &self.shared.patterns);
             if let Some(full) = state.audience.outlet_without_room(publisher) {
                 return Published::NoRoom(Arc::clone(full));
@@ -151,11 +145,9 @@ impl Topic {
         outlet: &Arc<dyn Outlet>,
         member: &Member,
         wanted: ReplayRequest<'_>,
-        live: &Live,
-        now: Moment,
     ) -> Result<(Start, bool), Gone> {
-        self.with_living(live, |state| {
-            let start = state.start(wanted, now);
+        self.with_living(|state| {
+            let start = state.start(wanted, self.shared.now());
             if state.rule.presence {
                 state.audience.follow(&self.name, &self.shared.patterns);
                 // Before the outlet is added: a session that is alone on its outlet does not receive its own join.
@@ -167,32 +159,57 @@ impl Topic {
     }
 
     /// Undoes [`Topic::subscribe`].
-    pub fn unsubscribe(&self, id: OutletId, session: SessionId, now: Moment) {
+    pub fn unsubscribe(&self, id: OutletId, session: SessionId) {
         let mut state = self.state.lock();
-        state.lifetime.use_at(now);
+        state.lifetime.use_at(self.shared.now());
         state.audience.remove_named(id);
         state.audience.follow(&self.name, &self.shared.patterns);
         state.audience.leave(&self.name, session, &self.shared.other_gateways);
     }
 
-    /// Runs `act` on the audience, with a flag that says whether the topic's rule has presence on.
-    pub fn with_audience<R>(&self, live: &Live, act: impl FnOnce(&mut Audience, bool) -> R) -> Result<R, Gone> {
-        self.with_living(live, |state| {
+    /// Changes the user of a member, which outlets receive as a leave and a join.
+    pub fn change_user(&self, member: &Member) -> Result<(), Gone> {
+        self.with_living(|state| {
             state.audience.follow(&self.name, &self.shared.patterns);
-            act(&mut state.audience, state.rule.presence)
+            state.audience.change_user(&self.name, member, &self.shared.other_gateways);
+        })
+    }
+
+    /// Makes a subscribed session a member, if the topic's rule has presence on. Outlets receive no join.
+    pub fn enter(&self, member: &Member) -> Result<(), Gone> {
+        self.with_living(|state| {
+            if state.rule.presence {
+                state.audience.enter(&self.name, member, &self.shared.other_gateways);
+            }
+        })
+    }
+
+    /// The members at all gateways; `None`: the topic's rule has presence off.
+    pub fn members(&self) -> Result<Option<Vec<Member>>, Gone> {
+        self.with_living(|state| state.rule.presence.then(|| state.audience.members(&self.name, &self.shared.other_gateways)))
+    }
+
+    /// Applies a join or leave at another gateway, and forwards it to the outlets.
+    pub fn apply_remote_presence(&self, change: &Arc<PresenceChange>) -> Result<(), Gone> {
+        self.with_living(|state| {
+            self.shared.other_gateways.apply(change);
+            if state.rule.presence {
+                state.audience.follow(&self.name, &self.shared.patterns);
+                state.audience.forward(change);
+            }
         })
     }
 
     /// Where a subscriber by pattern begins.
-    pub fn start_by_pattern(&self, wanted: ReplayRequest<'_>, live: &Live, now: Moment) -> Result<Start, Gone> {
-        self.with_living(live, |state| state.start(wanted, now))
+    pub fn start_by_pattern(&self, wanted: ReplayRequest<'_>) -> Result<Start, Gone> {
+        self.with_living(|state| state.start(wanted, self.shared.now()))
     }
 
     /// Runs `read` on the log, which has no expired messages, with the rule in force. A topic that has died is read as empty.
-    pub fn read<R>(&self, live: &Live, now: Moment, read: impl FnOnce(&Log, &Rule) -> R) -> R {
+    pub fn read<R>(&self, read: impl FnOnce(&Log, &Rule) -> R) -> R {
         self.with(|state| {
-            state.follow(live, &self.name);
-            state.expire(now);
+            state.follow(&self.shared.live, &self.name);
+            state.expire(self.shared.now());
             read(&state.log, &state.rule)
         })
     }
@@ -275,8 +292,8 @@ impl Topic {
     }
 
     /// Continues `kept`. The topic is a new one that no session uses yet; it counts as used until `used_until`.
-    pub fn restore(&self, kept: TopicState, live: &Live, clock: &Clock, used_until: Moment) {
-        let config = live.load();
+    pub fn restore(&self, kept: TopicState, used_until: Moment) {
+        let (config, clock) = (self.shared.live.load(), &self.shared.clock);
         let rules = &config.rules;
         let has_label = |rule: &&Arc<Rule>| rule.label() == &*kept.rule;
         let rule = rules.iter().find(has_label).unwrap_or_else(|| rules.of(&self.name));
@@ -289,41 +306,41 @@ impl Topic {
     }
 
     /// Replaces the topic's log by `log`, in which its subscribers continue.
-    pub fn replace_log(&self, log: &mut Log, clock: &Clock) -> Result<(), Gone> {
+    pub fn replace_log(&self, log: &mut Log) -> Result<(), Gone> {
         self.with(|state| {
             if state.lifetime.is_over() {
                 return Err(Gone);
             }
-            self.switch_log(state, log, clock);
+            self.switch_log(state, log);
             Ok(())
         })
     }
 
     /// Replaces the topic's log by an empty one in `life`, unless the topic is in that life.
-    pub fn begin_empty_in(&self, life: &Arc<StreamLife>, clock: &Clock) {
+    pub fn begin_empty_in(&self, life: &Arc<StreamLife>) {
         self.with(|state| {
             if !state.lifetime.is_over() && !state.log.is_in(life) {
-                self.switch_log(state, &mut Log::of_stream(life, life.base(), clock.moment()), clock);
+                self.switch_log(state, &mut Log::of_stream(life, life.base(), self.shared.now()));
             }
         });
     }
 
-    fn switch_log(&self, state: &mut State, log: &mut Log, clock: &Clock) {
+    fn switch_log(&self, state: &mut State, log: &mut Log) {
         let after = state.log.known_to();
         log.reach_back(&state.log);
         std::mem::swap(&mut state.log, log);
-        state.lifetime.use_at(clock.moment());
+        state.lifetime.use_at(self.shared.now());
         state.audience.follow(&self.name, &self.shared.patterns);
         state.audience.log_replaced(&self.name, after);
     }
 
     /// Runs `act` under the lock with the rule in force, if the topic lives.
-    fn with_living<R>(&self, live: &Live, act: impl FnOnce(&mut State) -> R) -> Result<R, Gone> {
+    fn with_living<R>(&self, act: impl FnOnce(&mut State) -> R) -> Result<R, Gone> {
         self.with(|state| {
             if state.lifetime.is_over() {
                 return Err(Gone);
             }
-            state.follow(live, &self.name);
+            state.follow(&self.shared.live, &self.name);
             Ok(act(state))
         })
     }

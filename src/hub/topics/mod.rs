@@ -15,9 +15,8 @@ use registry::Registry;
 
 use super::payer::Payer;
 use super::refusal::{NotMade, PublishError};
-use super::stream::Engine;
 use super::topic::{Gone, Published, Shared, Topic};
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
 use crate::config::Live;
 use crate::metrics::{LimitKey, Metrics};
 use crate::topic_name::TopicName;
@@ -29,31 +28,14 @@ pub struct Topics {
     pub shared: Arc<Shared>,
     /// `limits.history_bytes`, as of the last upkeep.
     histories_bytes_max: AtomicUsize,
-    pub live: Arc<Live>,
     pub metrics: Arc<Metrics>,
-    pub clock: Clock,
 }
 
 impl Topics {
     pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        let shared = Arc::<Shared>::default();
-        Self {
-            registry: Registry::new(Arc::clone(&shared)),
-            expiry: Expiry::default(),
-            shared,
-            histories_bytes_max: AtomicUsize::new(live.load().limits.history_bytes),
-            live,
-            metrics,
-            clock,
-        }
-    }
-
-    pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.shared.other_gateways.engine()
-    }
-
-    pub fn now(&self) -> Moment {
-        self.clock.moment()
+        let histories_bytes_max = AtomicUsize::new(live.load().limits.history_bytes);
+        let shared = Arc::new(Shared::new(live, clock));
+        Self { registry: Registry::new(Arc::clone(&shared)), expiry: Expiry::default(), shared, histories_bytes_max, metrics }
     }
 
     /// How many bytes the histories of all topics cost.
@@ -105,7 +87,7 @@ impl Topics {
     /// Schedules the upkeep of `topic`, unless it is scheduled.
     pub fn await_upkeep(&self, topic: &Arc<Topic>) {
         if topic.begins_to_await_upkeep() {
-            self.expiry.await_topic(topic, self.now());
+            self.expiry.await_topic(topic, self.shared.now());
         }
     }
 
@@ -128,7 +110,7 @@ impl Topics {
             return Ok(topic);
         }
         let (most, most_of_payer) = {
-            let limits = &self.live.load().limits;
+            let limits = &self.shared.live.load().limits;
             (limits.topics, limits.topics_per_address)
         };
         if payer.is_some_and(|payer| !self.shared.accounts.take(payer, most_of_payer)) {
@@ -142,9 +124,9 @@ impl Topics {
             }
             self.metrics.limit_hit(LimitKey::Topics);
         }
-        let (topic, is_new) = self.registry.find_or_make(name, payer, &self.live, &self.clock);
+        let (topic, is_new) = self.registry.find_or_make(name, payer);
         if is_new {
-            self.expiry.await_topic(&topic, self.now());
+            self.expiry.await_topic(&topic, self.shared.now());
             self.update_rank(&topic);
         } else {
             release();
@@ -154,9 +136,9 @@ impl Topics {
 
     /// Removes one slice of the expired messages and topics. Returns whether more have expired.
     pub fn upkeep(&self) -> bool {
-        self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
+        self.histories_bytes_max.store(self.shared.live.load().limits.history_bytes, Ordering::Relaxed);
         let trims_on = self.trim_histories();
-        self.expiry.upkeep(&self.registry, self.now()) || trims_on
+        self.expiry.upkeep(&self.registry, self.shared.now()) || trims_on
     }
 
     /// Frees the bytes of histories beyond `limits.history_bytes`. `true`: bytes are left for the next call.

@@ -8,8 +8,6 @@ use dashmap::{DashMap, Entry};
 use parking_lot::RwLock;
 
 use super::tree::{Cursor, Slice, TopicTree};
-use crate::clock::Clock;
-use crate::config::Live;
 use crate::hub::patterns::Selection;
 use crate::hub::payer::Payer;
 use crate::hub::topic::{Shared, Topic};
@@ -58,7 +56,7 @@ impl Registry {
     }
 
     /// The topic of that name, which is made if there is none. The flag says whether the topic is new; `payer` was charged for a new one.
-    pub fn find_or_make(&self, name: &TopicName, payer: Option<&Payer>, live: &Live, clock: &Clock) -> (Arc<Topic>, bool) {
+    pub fn find_or_make(&self, name: &TopicName, payer: Option<&Payer>) -> (Arc<Topic>, bool) {
         if let Some(topic) = self.find(name) {
             return (topic, false);
         }
@@ -66,7 +64,7 @@ impl Registry {
         if let Some(topic) = self.find(name) {
             return (topic, false);
         }
-        let topic = Arc::new(Topic::new(name.clone(), payer.cloned(), live, &self.shared, clock.moment()));
+        let topic = Arc::new(Topic::new(name.clone(), payer.cloned(), &self.shared));
         tree.insert(name, Arc::clone(&topic));
         self.topics.insert(name.clone(), Arc::clone(&topic));
         self.count.fetch_add(1, Ordering::Relaxed);

@@ -143,7 +143,7 @@ impl Native {
             context.send(&Event::Authenticated { id, user: user.as_ref(), expires });
         }
         if before != user {
-            context.rename(&self.principal.member());
+            context.change_user(&self.principal.member());
         }
         self.end_uncovered(context);
     }

@@ -149,10 +149,10 @@ impl SessionContext<'_> {
         self.state.end_subscriptions(self.slot, patterns);
     }
 
-    /// Renames the session in the presence of the topics that it is subscribed to by name.
-    pub fn rename(&mut self, member: &Member) {
+    /// Changes the session's user in the presence of the topics that it is subscribed to by name.
+    pub fn change_user(&mut self, member: &Member) {
         for topic in self.subscriptions().iter().filter_map(Pattern::as_name) {
-            self.state.env.hub().rename(&topic, member);
+            self.state.env.hub().change_user(&topic, member);
         }
     }
 }
