@@ -7,7 +7,7 @@ mod allocations;
 mod hub;
 
 use allocations::{Allocations, allocations};
-use belfry::hub::{Publication, ReplayRequest};
+use belfry::hub::{Publication, ReplayRequest, TopicStart};
 use belfry::position::{Offset, Position};
 use belfry::topic_name::TopicName;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -54,7 +54,7 @@ fn a_replay_reads_without_copying(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(missed));
         group.bench_function(missed.to_string(), |bencher| {
             bencher.iter(|| {
-                let (topic, start) = stage.hub.start(&topic, ReplayRequest { since, last: None }).expect("the topic lives");
+                let TopicStart { topic, start } = stage.hub.start(&topic, ReplayRequest { since, last: None }).expect("the topic lives");
                 let offset = start.replay_from.expect("something was missed");
                 let (mut next, mut read) = (Position { offset, ..start.position }, 0);
                 loop {

@@ -23,10 +23,10 @@ fn joining_and_leaving_cost_the_same_in_any_room(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("joining_and_leaving_cost_the_same_in_any_room/hub");
     for members in MEMBERS {
         let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
-        let join =
-            |member: &Member| stage.hub.subscribe(&room, stage.outlet, member, None, ReplayRequest::default()).is_ok_and(|joined| joined.2);
+        let join = |member: &Member| stage.hub.subscribe(&room, stage.outlet, member, None, ReplayRequest::default()).is_ok();
         (0..members).for_each(|_| assert!(join(&Member { session: SessionId::random(), user: None, info: None })));
         let member = Member { session: SessionId::random(), user: Some("ann".into()), info: None };
+        assert!(stage.hub.presence(&room).is_ok_and(|listed| listed.len() == members));
         group.bench_function(members.to_string(), |bencher| {
             bencher.iter(|| {
                 assert!(join(&member));
@@ -84,7 +84,7 @@ impl Reader for Quiet {
     fn on_open(&mut self, context: &mut SessionContext<'_>) {
         let member = Member { session: self.id, user: None, info: None };
         assert!(context.reserve_subscription(&Pattern::from(self.room.clone())).is_ok());
-        if let Ok((begun, _)) = context.subscribe(&self.room, &member, ReplayRequest::default(), None) {
+        if let Ok(begun) = context.subscribe(&self.room, &member, ReplayRequest::default(), None) {
             context.begin(begun);
         }
     }

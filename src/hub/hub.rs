@@ -8,12 +8,12 @@ use super::patterns::Selection;
 use super::payer::Payer;
 use super::refusal::{Disabled, NotMade, PublishError};
 use super::stream::Engine;
-use super::topic::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayRequest, Shared, Start, Topic, TopicInfo, TopicState};
+use super::topic::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayRequest, Shared, Topic, TopicInfo, TopicStart, TopicState};
 use super::topics::{Cursor, Slice, Topics};
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::metrics::{AddressTable, Gauge, Metrics};
-use crate::position::{Offset, Position};
+use crate::position::Offset;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
@@ -56,7 +56,7 @@ impl Hub {
         self.topics.try_open(name, payer).map(drop)
     }
 
-    /// Subscribes a session to a topic by name. The flag in the answer says whether the topic's rule has presence on.
+    /// Subscribes a session to a topic by name.
     pub fn subscribe(
         &self,
         name: &TopicName,
@@ -64,12 +64,12 @@ impl Hub {
         member: &Member,
         payer: Option<&Payer>,
         wanted: ReplayRequest<'_>,
-    ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
+    ) -> Result<TopicStart, PublishError> {
         let (topics, target) = (&self.topics, self.outlets.get(outlet));
         let subscribe = |topic: &Topic| topic.subscribe(outlet, &target, member, wanted);
-        let (topic, (start, presence)) = topics.with_topic(name, payer, subscribe)?;
+        let (topic, start) = topics.with_topic(name, payer, subscribe)?;
         topics.update_rank(&topic);
-        Ok((topic, start, presence))
+        Ok(TopicStart { topic, start })
     }
 
     /// Undoes [`Hub::subscribe`].
@@ -95,21 +95,11 @@ impl Hub {
         self.topics.registry.slice(selection, after, most)
     }
 
-    /// Where a subscriber by pattern begins on `topic`; `None`: the topic has died.
-    pub fn start_on(&self, topic: &Topic, wanted: ReplayRequest<'_>) -> Option<Start> {
-        topic.start_by_pattern(wanted).ok()
-    }
-
-    /// Where the replay of `topic` begins for a subscriber that gets every message from `owed` on, and the `last` messages before.
-    pub fn replay_before(&self, topic: &Topic, owed: Position, last: Option<usize>) -> Position {
-        topic.read(|log, rule| log.replay_before(owed, last.unwrap_or(rule.last)))
-    }
-
     /// Where a subscriber by pattern begins on the topic named `name`; `None`: there is no such topic.
-    pub fn start(&self, name: &TopicName, wanted: ReplayRequest<'_>) -> Option<(Arc<Topic>, Start)> {
+    pub fn start(&self, name: &TopicName, wanted: ReplayRequest<'_>) -> Option<TopicStart> {
         let topic = self.find(name)?;
-        let start = self.start_on(&topic, wanted)?;
-        Some((topic, start))
+        let start = topic.start(wanted)?;
+        Some(TopicStart { topic, start })
     }
 
     /// The topic of that name, if it lives.

@@ -22,7 +22,8 @@ pub use publishing::Attempt;
 pub use refusal::{Disabled, NotMade, PublishError};
 pub use stream::{AnswerSender, Engine, EngineAttempt, Receipt, StreamLife, StreamMessage, Submitted};
 pub use topic::{
-    HistoryPage, HistoryPart, KeptMessage, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start, Topic, TopicInfo, TopicState,
+    HistoryPage, HistoryPart, KeptMessage, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start, Topic, TopicInfo, TopicStart,
+    TopicState,
 };
 pub use topics::{Cursor, Slice};
 

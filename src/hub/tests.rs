@@ -75,7 +75,7 @@ impl Fixture {
 
     fn start(&self, topic: &str, since: Option<(&str, u64)>, last: Option<usize>) -> Start {
         let wanted = ReplayRequest { since: since.map(|(epoch, offset)| (Some(epoch), Offset(offset))), last };
-        self.hub.subscribe(&name(topic), self.id, &member(), None, wanted).unwrap().1
+        self.hub.subscribe(&name(topic), self.id, &member(), None, wanted).unwrap().start
     }
 
     /// Why `publication` is refused; `None`: it was accepted.

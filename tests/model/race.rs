@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use belfry::clock::Clock;
 use belfry::config::{Config, Live, Sources};
-use belfry::hub::{Attempt, Hub, Message, Outlet, OutletId, PayloadKind, PresenceChange, Publication, ReplayRequest};
+use belfry::hub::{Attempt, Hub, Message, Outlet, OutletId, PayloadKind, PresenceChange, Publication, ReplayRequest, TopicStart};
 use belfry::metrics::{Metrics, PublishSource};
 use belfry::position::{Offset, Position};
 use belfry::session_id::{Member, SessionId};
@@ -86,8 +86,8 @@ impl Fixture {
         let Some(known) = self.hub.topic(&self.topic).map(|info| info.position) else { return Ok(()) };
         let since = Offset(known.offset.0.saturating_sub(missed));
         let wanted = ReplayRequest { since: Some((Some(known.epoch.as_str()), since)), last: None };
-        let before = (way == Way::PositionReadBefore).then(|| self.hub.start(&self.topic, wanted).unwrap().1);
-        let (topic, start, _) = self.hub.subscribe(&self.topic, self.outlet, &member, None, wanted).unwrap();
+        let before = (way == Way::PositionReadBefore).then(|| self.hub.start(&self.topic, wanted).unwrap().start);
+        let TopicStart { topic, start } = self.hub.subscribe(&self.topic, self.outlet, &member, None, wanted).unwrap();
         let start = before.unwrap_or(start);
         // If the history has moved on meanwhile, the missed messages are lost, and the first message is that of the
         // replay.

@@ -53,6 +53,14 @@ pub struct Topic {
     state: Mutex<State>,
 }
 
+/// A topic that a session begins to receive, by name or by a pattern.
+pub struct TopicStart {
+    /// The topic.
+    pub topic: Arc<Topic>,
+    /// The position from which the session receives the topic.
+    pub start: Start,
+}
+
 /// The topic's life has ended. The caller looks up the name again.
 #[derive(Debug)]
 pub struct Gone;
@@ -138,14 +146,8 @@ impl Topic {
         self.state.lock().lifetime.begins_to_await_upkeep()
     }
 
-    /// Subscribes a session of `outlet` by name. The flag in the answer says whether the topic's rule has presence on.
-    pub fn subscribe(
-        &self,
-        id: OutletId,
-        outlet: &Arc<dyn Outlet>,
-        member: &Member,
-        wanted: ReplayRequest<'_>,
-    ) -> Result<(Start, bool), Gone> {
+    /// Subscribes a session of `outlet` by name. Returns where it begins.
+    pub fn subscribe(&self, id: OutletId, outlet: &Arc<dyn Outlet>, member: &Member, wanted: ReplayRequest<'_>) -> Result<Start, Gone> {
         self.with_living(|state| {
             let start = state.start(wanted, self.shared.now());
             if state.rule.presence {
@@ -154,7 +156,7 @@ impl Topic {
                 state.audience.join(&self.name, member, &self.shared.other_gateways);
             }
             state.audience.add_named(id, outlet);
-            (start, state.rule.presence)
+            start
         })
     }
 
@@ -200,9 +202,14 @@ impl Topic {
         })
     }
 
-    /// Where a subscriber by pattern begins.
-    pub fn start_by_pattern(&self, wanted: ReplayRequest<'_>) -> Result<Start, Gone> {
-        self.with_living(|state| state.start(wanted, self.shared.now()))
+    /// Where a subscriber begins that receives the topic already, as one by pattern does; `None`: the topic has died.
+    pub fn start(&self, wanted: ReplayRequest<'_>) -> Option<Start> {
+        self.with_living(|state| state.start(wanted, self.shared.now())).ok()
+    }
+
+    /// Where the replay begins for a subscriber that gets every message from `owed` on, and the `last` messages before.
+    pub fn replay_before(&self, owed: Position, last: Option<usize>) -> Position {
+        self.read(|log, rule| log.replay_before(owed, last.unwrap_or(rule.last)))
     }
 
     /// Runs `read` on the log, which has no expired messages, with the rule in force. A topic that has died is read as empty.

@@ -1,8 +1,9 @@
 //! A subscription of Centrifugo's protocol that was made and is not answered yet.
 
 use crate::dialect::centrifugo::{Push, Reply, SubscribeResult};
+use crate::hub::TopicStart;
 use crate::session_id::Member;
-use crate::shard::{SessionContext, TopicStart};
+use crate::shard::SessionContext;
 use crate::topic_name::TopicName;
 
 /// A subscription that was made. Its answer is sent before the first message.

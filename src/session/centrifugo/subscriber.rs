@@ -231,7 +231,7 @@ impl Subscriber {
         }
         let watches = (request.join_leave || rule.pushes_joins) && rule.presence;
         let member = self.member(&topic);
-        let (mut begun, _) = context.subscribe(&topic, &member, wanted, own.interval).map_err(|error| {
+        let mut begun = context.subscribe(&topic, &member, wanted, own.interval).map_err(|error| {
             context.release_subscription(&pattern);
             self.authorizations.remove(&topic);
             Refusal::from(error.code())

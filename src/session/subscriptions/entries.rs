@@ -3,9 +3,9 @@
 use foldhash::HashSet;
 
 use crate::dialect::SubscribedTopic;
-use crate::hub::ReplayRequest;
+use crate::hub::{ReplayRequest, TopicStart};
 use crate::position::Position;
-use crate::shard::{SessionContext, TopicStart};
+use crate::shard::SessionContext;
 use crate::topic_name::{Pattern, TopicName};
 
 /// The entries of one answer, in the order of the command.
@@ -96,9 +96,9 @@ impl Entries {
 
     /// Reads the positions of all topics that begin again. Messages may have been published between two turns; the session was sent none of
     /// them.
-    pub fn reread<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>, context: &SessionContext<'_>) {
+    pub fn reread<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>) {
         for Begins { begun, entry, .. } in &mut self.begins {
-            let Some(start) = context.start_on(&begun.topic, wanted(begun.topic.name())) else { continue };
+            let Some(start) = begun.topic.start(wanted(begun.topic.name())) else { continue };
             begun.start = start;
             let entry = &mut self.list[*entry];
             (entry.position, entry.recovered) = (Some(start.position), start.recovered);

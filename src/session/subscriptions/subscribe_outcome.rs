@@ -8,10 +8,10 @@ use super::entries::Entries;
 use super::refused_topics::RefusedTopics;
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId, StreamPosition};
-use crate::hub::Selection;
+use crate::hub::{Selection, TopicStart};
 use crate::metrics::Recovery;
 use crate::position::{Offset, Position};
-use crate::shard::{Expansion, PatternSet, SessionContext, TopicStart};
+use crate::shard::{Expansion, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// A subscribe that is complete but for its answer.

@@ -165,7 +165,7 @@ impl Subscribing {
         if self.is_interrupted {
             context.end_withholding();
             let wanted = |topic: &TopicName| ReplayRequest { since: self.since.of(topic), last: self.last };
-            self.entries.reread(wanted, context);
+            self.entries.reread(wanted);
         }
         self.entries.renew(self.presence, context);
         if self.is_interrupted && context.subscription_count() != self.subscriptions_expected {
@@ -299,10 +299,10 @@ impl Subscribing {
         // Without `before`, the command has no patterns, and each covering subscription is an older one.
         let was_covered = if self.notes_before { self.before.matches(name) } else { context.covers(name) };
         match context.subscribe(name, member, self.wanted(name), self.interval) {
-            Ok((begun, presence)) => {
+            Ok(begun) => {
                 self.subscriptions_expected += 1;
                 self.entries.add_begun(begun, was_covered);
-                if self.presence && !presence {
+                if self.presence && !context.config().rules.of(name).presence {
                     self.entries.add_presence_off(name.clone());
                 }
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::HashSet;
 
 use crate::config::Rules;
-use crate::hub::{Cursor, Hub, Message, ReplayRequest, Selection, Start, Topic};
+use crate::hub::{Cursor, Hub, Message, ReplayRequest, Selection, Topic, TopicStart};
 use crate::position::{Offset, Position};
 use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::TopicName;
@@ -45,7 +45,7 @@ pub struct Expansion {
 
 /// A slice whose topics begin once the shard has processed everything that was pushed before the slice was searched.
 struct SearchedSlice {
-    starts: Vec<(Arc<Topic>, Start)>,
+    starts: Vec<TopicStart>,
     next: Option<Cursor>,
     until_processed: u64,
 }
@@ -188,7 +188,7 @@ impl Expansion {
         let found = slice.topics.len();
         let wanted = ReplayRequest { since: None, last: self.last };
         let topics = slice.topics.into_iter().filter(|topic| self.concerns(topic.name(), &covers));
-        let starts = topics.filter_map(|topic| hub.start_on(&topic, wanted).map(|start| (topic, start))).collect();
+        let starts = topics.filter_map(|topic| Some(TopicStart { start: topic.start(wanted)?, topic })).collect();
         // Items pushed after this number are newer than the positions found in this slice.
         self.searched = Some(SearchedSlice { starts, next: slice.next, until_processed: pushed() });
         found + slice.visited / STEPS_PER_TOPIC
@@ -197,7 +197,7 @@ impl Expansion {
     fn begin_searched(&mut self, hub: &Hub, covers: impl Fn(&TopicName) -> bool) -> Expanded {
         let mut expanded = Expanded { ended: true, ..Expanded::default() };
         let Some(searched) = self.searched.take() else { return expanded };
-        for (topic, start) in searched.starts {
+        for TopicStart { topic, start } in searched.starts {
             // The session may have left the topic since, or subscribed to it by name.
             if !self.concerns(topic.name(), &covers) {
                 continue;
@@ -206,7 +206,7 @@ impl Expansion {
             let from = match self.withheld.remove(&IndexOrder(topic.name().clone())) {
                 // The first withheld message was published before the topic was searched, so the messages to replay are
                 // counted back from it.
-                Some(Withheld { first, .. }) if !start.position.is_before(first) => Some(hub.replay_before(&topic, first, self.last)),
+                Some(Withheld { first, .. }) if !start.position.is_before(first) => Some(topic.replay_before(first, self.last)),
                 Some(Withheld { first, .. }) => Some(from.unwrap_or(first)),
                 None => from,
             };
@@ -221,7 +221,7 @@ impl Expansion {
                 continue;
             }
             match hub.find(&name) {
-                Some(topic) => expanded.cursors.push((Arc::clone(&topic), hub.replay_before(&topic, withheld.first, self.last))),
+                Some(topic) => expanded.cursors.push((Arc::clone(&topic), topic.replay_before(withheld.first, self.last))),
                 None => expanded.lost.push((name, withheld)),
             }
         }

@@ -35,7 +35,7 @@ impl Archive {
         for _ in 0..count {
             assert!(matches!(self.hub.try_publish(&name(topic), &publication, Waker::noop()), Ok(Attempt::Published(_))));
         }
-        self.hub.start(&name(topic), ReplayRequest::default()).unwrap().0
+        self.hub.start(&name(topic), ReplayRequest::default()).unwrap().topic
     }
 
     /// Reads a piece. If the topic has caught up, its watermark goes once the shard has processed `pushed` items.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::session_context::SessionContext;
-use crate::hub::{Cursor, ReplayRequest, Selection, Slice, Start, Topic};
+use crate::hub::{Cursor, Selection, Slice, Topic};
 use crate::shard::catchup::Expansion;
 use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::{Pattern, TopicName};
 
 /// The most nodes of the index of topics that one slice visits.
-const PLACES_PER_SLICE: usize = 256;
+const NODES_PER_SLICE: usize = 256;
 
 impl SessionContext<'_> {
     /// Begins to search the topics that `expansion` matches, slice by slice. The first slice runs at once. So a small
@@ -44,7 +44,7 @@ impl SessionContext<'_> {
 
     /// A slice of the hub's topics that `selection` matches, from behind `after`.
     pub fn topics(&self, selection: &mut Selection, after: Option<&Cursor>) -> Slice<Topic> {
-        self.state.env.hub().slice(selection, after, PLACES_PER_SLICE)
+        self.state.env.hub().slice(selection, after, NODES_PER_SLICE)
     }
 
     /// Begins to pace the topics of a session that has had no interval. [`SessionContext::pace_as_before`] has to
@@ -74,11 +74,6 @@ impl SessionContext<'_> {
     /// Returns how many topics were examined; fewer than `most` means that all were.
     pub fn prune(&mut self, gone: &PatternSet, most: usize) -> usize {
         self.state.prune(self.slot, gone, most)
-    }
-
-    /// The position from which the session receives `topic` if it begins now; `None`: the topic has ended.
-    pub fn start_on(&self, topic: &Topic, wanted: ReplayRequest<'_>) -> Option<Start> {
-        self.state.env.hub().start_on(topic, wanted)
     }
 
     /// Ready once the search for the topics that the session's patterns match is complete.

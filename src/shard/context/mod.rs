@@ -7,4 +7,3 @@ mod subscriptions;
 
 pub use answer::Answer;
 pub use session_context::SessionContext;
-pub use subscriptions::TopicStart;

@@ -1,22 +1,13 @@
 //! The operations of a session in its shard on its subscriptions: reserve, subscribe, begin to deliver, end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::session_context::SessionContext;
-use crate::hub::{PublishError, ReplayRequest, Start, Topic};
+use crate::hub::{PublishError, ReplayRequest, TopicStart};
 use crate::metrics::LimitKey;
 use crate::position::Position;
 use crate::session_id::Member;
 use crate::topic_name::{Pattern, TopicName};
-
-/// A topic that a session begins to receive, by name or by a pattern.
-pub struct TopicStart {
-    /// The topic.
-    pub topic: Arc<Topic>,
-    /// The position from which the session receives the topic.
-    pub start: Start,
-}
 
 impl SessionContext<'_> {
     /// The session's subscriptions, oldest first.
@@ -62,7 +53,7 @@ impl SessionContext<'_> {
     }
 
     /// Subscribes to a topic by name, with at most one message in `interval`. The subscription was reserved.
-    /// [`SessionContext::set_interval`] has to follow. The flag says whether the topic's rule has presence.
+    /// [`SessionContext::set_interval`] has to follow.
     ///
     /// This is no [`Answer`](super::Answer), because a subscribe to one topic is never pending: the topic's lock covers
     /// the start of the replay and the shard's entry into the audience. A command with many topics is pending between
@@ -73,10 +64,10 @@ impl SessionContext<'_> {
         member: &Member,
         wanted: ReplayRequest<'_>,
         interval: Option<Duration>,
-    ) -> Result<(TopicStart, bool), PublishError> {
-        let (topic, start, presence) = self.state.env.subscribe(topic, member, self.payer().as_ref(), wanted)?;
-        self.state.add_subscription(self.slot, &Pattern::from(topic.name().clone()), interval);
-        Ok((TopicStart { topic, start }, presence))
+    ) -> Result<TopicStart, PublishError> {
+        let started = self.state.env.subscribe(topic, member, self.payer().as_ref(), wanted)?;
+        self.state.add_subscription(self.slot, &Pattern::from(topic.clone()), interval);
+        Ok(started)
     }
 
     /// Subscribes to a pattern, with at most one message of each topic in `interval`. The subscription was reserved.
@@ -89,7 +80,7 @@ impl SessionContext<'_> {
 
     /// A start on one topic that a pattern of the session matches; `None`: the hub has no such topic.
     pub fn start(&self, topic: &TopicName, wanted: ReplayRequest<'_>) -> Option<TopicStart> {
-        self.state.env.hub().start(topic, wanted).map(|(topic, start)| TopicStart { topic, start })
+        self.state.env.hub().start(topic, wanted)
     }
 
     /// Sets the interval of an existing subscription; `None` ends its pacing. [`SessionContext::adapt_intervals`] has

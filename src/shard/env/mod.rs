@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Live};
 use crate::dialect::ReferenceAccount;
-use crate::hub::{Hub, OutletId, Payer, PublishError, ReplayRequest, Start, Topic};
+use crate::hub::{Hub, OutletId, Payer, PublishError, ReplayRequest, TopicStart};
 use crate::metrics::{Gauge, LimitKey, Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
@@ -154,14 +154,14 @@ impl Env {
         &self.parts.hub
     }
 
-    /// Subscribes a session to a topic by name. The flag says whether the topic's rule has presence.
+    /// Subscribes a session to a topic by name.
     pub fn subscribe(
         &self,
         topic: &TopicName,
         member: &Member,
         payer: Option<&Payer>,
         wanted: ReplayRequest<'_>,
-    ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
+    ) -> Result<TopicStart, PublishError> {
         self.parts.hub.subscribe(topic, self.parts.outlet, member, payer, wanted)
     }
 

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, events};
 use super::name;
-use crate::hub::ReplayRequest;
+use crate::hub::{ReplayRequest, TopicStart};
 use crate::shard::upkeep::bound_bookkeeping;
 
 /// The number of messages that the tests publish. The history keeps 20.
@@ -88,7 +88,7 @@ fn cursors_are_bounded() {
         for number in numbers {
             let topic = format!("h.{number}");
             bench.publish(&topic);
-            let (topic, start) = bench.state().env.hub().start(&name(&topic), ReplayRequest::default()).unwrap();
+            let TopicStart { topic, start } = bench.state().env.hub().start(&name(&topic), ReplayRequest::default()).unwrap();
             bench.state().catch_up.read_from(0, topic, start.position);
         }
         bound_bookkeeping(bench.state());

@@ -279,7 +279,7 @@ impl Stage {
         let wanted = ReplayRequest { last: Some(last), ..ReplayRequest::default() };
         match pattern.as_name() {
             Some(topic) => {
-                let (begun, _) = context.subscribe(&topic, &member, wanted, interval).unwrap();
+                let begun = context.subscribe(&topic, &member, wanted, interval).unwrap();
                 context.begin(begun);
             }
             None => context.subscribe_pattern(&pattern, interval),
