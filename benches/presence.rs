@@ -84,8 +84,8 @@ impl Reader for Quiet {
     fn on_open(&mut self, context: &mut SessionContext<'_>) {
         let member = Member { session: self.id, user: None, info: None };
         assert!(context.reserve_subscription(&Pattern::from(self.room.clone())).is_ok());
-        if let Ok(begun) = context.subscribe(&self.room, &member, ReplayRequest::default(), None) {
-            context.begin(begun);
+        if let Ok(start) = context.subscribe(&self.room, &member, ReplayRequest::default(), None) {
+            context.begin(start);
         }
     }
     fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {

@@ -27,10 +27,10 @@ fn subscribe(subscriber: &mut Subscriber, wanted: &AdminSubscription, context: &
     let authorization = subscriber.gateway_authorization(info.as_deref());
     let position = since.as_ref().map(|(epoch, offset)| ClientPosition { recover: true, offset: offset.0, epoch: (&**epoch).into() });
     let request = Subscribe { position: position.unwrap_or_default(), join_leave: *join_leave, ..Subscribe::default() };
-    let Ok(subscription) = subscriber.begin(topic.clone(), &request, Some(authorization), context) else { return false };
+    let Ok(subscription) = subscriber.new_subscription(topic.clone(), &request, Some(authorization), context) else { return false };
     let data = data.as_ref().map(|(bytes, kind)| (&**bytes, *kind));
     context.reply(&Reply::Push { channel: topic.as_str(), push: Push::Subscribe { result: &subscription.result, data } });
-    subscription.start(context);
+    subscription.begin(context);
     true
 }
 

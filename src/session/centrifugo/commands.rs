@@ -222,15 +222,16 @@ impl Centrifugo {
         context.set_deadline(Some(context.now())); // computes the deadline anew, for the new stage
         let ping = context.heartbeat_interval();
         let own = self.subscriber.server_side_topics(context).into_iter();
-        let begun: Vec<NewSubscription> = own.filter_map(|topic| self.subscriber.subscribe_server_side(topic, connect, context)).collect();
+        let subscriptions: Vec<NewSubscription> =
+            own.filter_map(|topic| self.subscriber.subscribe_server_side(topic, connect, context)).collect();
         let subs: Vec<(&str, SubscribeResult)> =
-            begun.iter().map(|subscription| (subscription.topic.as_str(), subscription.result)).collect();
+            subscriptions.iter().map(|subscription| (subscription.topic.as_str(), subscription.result)).collect();
         let session = self.emulated_address.as_ref().map(|emulated_address| emulated_address.session(context));
         let node = self.emulated_address.as_ref().map_or("", |emulated_address| emulated_address.node());
         let emulation = session.as_deref().map(|session| EmulationKeys { session, node });
         let (client, expiry) = (self.subscriber.principal().id(), self.subscriber.expiry());
         context.reply(&Reply::Connect { id, result: &ConnectResult { client, expiry, subs: &subs, ping, emulation } });
-        begun.into_iter().for_each(|subscription| subscription.start(context));
+        subscriptions.into_iter().for_each(|subscription| subscription.begin(context));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ mod emulated;
 mod label;
 mod new_subscription;
 mod pending;
-mod recovering;
+mod recovery_mode;
 mod refusal;
 mod session_address;
 mod subscriber;

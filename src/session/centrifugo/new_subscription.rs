@@ -13,15 +13,15 @@ pub struct NewSubscription {
     pub result: SubscribeResult,
     /// The session as a member, if the session receives joins, its own included.
     pub joined: Option<Member>,
-    pub begun: TopicStart,
+    pub start: TopicStart,
 }
 
 impl NewSubscription {
     /// Called after the answer: sends the session's own join, then begins the replay, which precedes live messages.
-    pub fn start(self, context: &mut SessionContext<'_>) {
+    pub fn begin(self, context: &mut SessionContext<'_>) {
         if let Some(member) = &self.joined {
             context.reply(&Reply::Push { channel: self.topic.as_str(), push: Push::Join(member) });
         }
-        context.begin(self.begun);
+        context.begin(self.start);
     }
 }

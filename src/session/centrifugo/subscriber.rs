@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::authorizations::{Authorization, Authorizations};
 use super::new_subscription::NewSubscription;
-use super::recovering::Recovering;
+use super::recovery_mode::RecoveryMode;
 use super::refusal::{Refusal, topic_of};
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::{Connect, Disconnect, ErrorReply, Expiry, Options, Push, Reply, Subscribe, SubscribeResult, Unsubscribed};
 use crate::hub::ReplayRequest;
-use crate::metrics::{CloseReason, LimitKey, Recovery};
+use crate::metrics::{CloseReason, LimitKey};
 use crate::position::Offset;
 use crate::session::principal::Principal;
 use crate::session_id::{Member, MemberInfo};
@@ -112,9 +112,9 @@ impl Subscriber {
             return Err(Refusal::Error(ErrorReply::ALREADY_SUBSCRIBED, ErrorCode::BadRequest));
         }
         let authorization = self.authorize(&topic, &request.token, context)?;
-        let subscription = self.begin(topic, request, authorization, context)?;
+        let subscription = self.new_subscription(topic, request, authorization, context)?;
         context.reply(&Reply::Subscribe { id, result: &subscription.result });
-        subscription.start(context);
+        subscription.begin(context);
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl Subscriber {
     ) -> Option<NewSubscription> {
         let position = connect.subs.iter().find(|(channel, _)| *channel == topic.as_str()).map(|(_, position)| position.clone());
         let request = Subscribe { position: position.unwrap_or_default(), ..Subscribe::default() };
-        self.begin(topic, &request, Some(authorization), context).ok()
+        self.new_subscription(topic, &request, Some(authorization), context).ok()
     }
 
     /// The information of the session with the `info` of one subscription.
@@ -206,8 +206,8 @@ impl Subscriber {
         self.authorizations.put(topic, authorization);
     }
 
-    /// Subscribes to `topic`, for which the session has an authorization or grants.
-    pub fn begin(
+    /// Subscribes to `topic`, for which the session has an authorization or grants. Delivery begins with [`NewSubscription::begin`].
+    pub fn new_subscription(
         &mut self,
         topic: TopicName,
         request: &Subscribe<'_>,
@@ -217,10 +217,10 @@ impl Subscriber {
         let config = context.config();
         let rule = config.rules.of(&topic);
         let own = Options::of(request.data);
-        let recovering = Recovering::of(rule, own.interval);
-        let wanted = recovering.wanted(&request.position, own.last);
-        if recovering == Recovering::Stream && request.flag & REFUSE_UNRECOVERABLE != 0 && !is_recoverable(&topic, wanted, context) {
-            context.count_recovery(Recovery::Lost);
+        let recovery = RecoveryMode::of(rule, own.interval);
+        let wanted = recovery.wanted(&request.position, own.last);
+        if recovery == RecoveryMode::Stream && request.flag & REFUSE_UNRECOVERABLE != 0 && !is_recoverable(&topic, wanted, context) {
+            context.count_recovery(false);
             return Err(Refusal::Error(ErrorReply::UNRECOVERABLE_POSITION, ErrorCode::BadRequest));
         }
         let pattern = Pattern::from(topic.clone());
@@ -231,7 +231,7 @@ impl Subscriber {
         }
         let watches = (request.join_leave || rule.pushes_joins) && rule.presence;
         let member = self.member(&topic);
-        let mut begun = context.subscribe(&topic, &member, wanted, own.interval).map_err(|error| {
+        let mut subscribed = context.subscribe(&topic, &member, wanted, own.interval).map_err(|error| {
             context.release_subscription(&pattern);
             self.authorizations.remove(&topic);
             Refusal::from(error.code())
@@ -241,12 +241,12 @@ impl Subscriber {
         if own.interval.is_some() {
             context.adapt_intervals();
         }
-        if let Some(recovered) = begun.start.recovered {
-            context.count_recovery(if recovered { Recovery::Recovered } else { Recovery::Lost });
+        if let Some(recovered) = subscribed.start.recovered {
+            context.count_recovery(recovered);
         }
-        begun.start = recovering.start(begun.start, request.position.recover);
-        let result = SubscribeResult { expiry, ..recovering.result(&begun.start, request.position.recover) };
-        Ok(NewSubscription { topic, result, joined: watches.then_some(member), begun })
+        subscribed.start = recovery.start(subscribed.start, request.position.recover);
+        let result = SubscribeResult { expiry, ..recovery.result(&subscribed.start, request.position.recover) };
+        Ok(NewSubscription { topic, result, joined: watches.then_some(member), start: subscribed })
     }
 
     /// Ends the subscription to `topic`, if there is one.
@@ -311,7 +311,7 @@ fn reserve_subscription(pattern: &Pattern, context: &mut SessionContext<'_>) -> 
 /// can be recovered.
 fn is_recoverable(topic: &TopicName, wanted: ReplayRequest<'_>, context: &SessionContext<'_>) -> bool {
     match context.start(topic, wanted) {
-        Some(begun) => begun.start.recovered != Some(false),
+        Some(found) => found.start.recovered != Some(false),
         None => matches!(wanted.since, None | Some((None, Offset(0)))),
     }
 }

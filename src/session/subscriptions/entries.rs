@@ -15,15 +15,15 @@ pub struct Entries {
     names: HashSet<TopicName>,
     /// The indexes of entries for subscriptions that the session had before.
     renewals: Vec<usize>,
-    /// The topics that begin with this command.
-    begins: Vec<Begins>,
+    /// The topics that the session begins to receive, in the order of their entries.
+    starts: Vec<EntryStart>,
     /// The topics for which the command asks for joins and leaves although their rules have presence off.
     presence_off: Vec<TopicName>,
 }
 
-/// A topic that begins, and the index of its entry.
-struct Begins {
-    begun: TopicStart,
+/// A topic that the session begins to receive, and the index of its entry.
+struct EntryStart {
+    start: TopicStart,
     entry: usize,
     /// Whether an older subscription matches the topic too.
     was_covered: bool,
@@ -36,7 +36,7 @@ impl Entries {
             list: Vec::with_capacity(entries),
             names: HashSet::default(),
             renewals: Vec::new(),
-            begins: Vec::new(),
+            starts: Vec::new(),
             presence_off: Vec::new(),
         }
     }
@@ -77,11 +77,10 @@ impl Entries {
         self.push(topic, None, None);
     }
 
-    /// Adds an entry for a topic that begins. `was_covered`: an older subscription matches the topic too.
-    pub fn add_begun(&mut self, begun: TopicStart, was_covered: bool) {
-        let (topic, start) = (Pattern::from(begun.topic.name().clone()), begun.start);
-        self.begins.push(Begins { begun, entry: self.list.len(), was_covered });
-        self.push(topic, Some(start.position), start.recovered);
+    /// Adds an entry for a topic that the session begins to receive. `was_covered`: an older subscription matches the topic too.
+    pub fn add_start(&mut self, TopicStart { topic, start }: TopicStart, was_covered: bool) {
+        self.push(Pattern::from(topic.name().clone()), Some(start.position), start.recovered);
+        self.starts.push(EntryStart { start: TopicStart { topic, start }, entry: self.list.len() - 1, was_covered });
     }
 
     /// Notes that the rule of `topic` has presence off although the command asks for joins and leaves.
@@ -94,12 +93,12 @@ impl Entries {
         self.list[entry].recovered = Some(false);
     }
 
-    /// Reads the positions of all topics that begin again. Messages may have been published between two turns; the session was sent none of
-    /// them.
+    /// Reads the positions of the topics again that the session begins to receive. Messages may have been published between two turns;
+    /// the session was sent none of them.
     pub fn reread<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>) {
-        for Begins { begun, entry, .. } in &mut self.begins {
-            let Some(start) = begun.topic.start(wanted(begun.topic.name())) else { continue };
-            begun.start = start;
+        for EntryStart { start: TopicStart { topic, start: known }, entry, .. } in &mut self.starts {
+            let Some(start) = topic.start(wanted(topic.name())) else { continue };
+            *known = start;
             let entry = &mut self.list[*entry];
             (entry.position, entry.recovered) = (Some(start.position), start.recovered);
         }
@@ -120,13 +119,13 @@ impl Entries {
 
     /// Removes the entries for which `is_kept` is false. The indexes of other entries change.
     pub fn retain(&mut self, is_kept: impl Fn(&Pattern) -> bool) {
-        self.begins.retain(|Begins { begun, .. }| is_kept(&Pattern::from(begun.topic.name().clone())));
+        self.starts.retain(|EntryStart { start, .. }| is_kept(&Pattern::from(start.topic.name().clone())));
         self.list.retain(|entry| is_kept(&entry.topic));
     }
 
-    /// Takes the topics that begin. The flag says whether an older subscription matches the topic too.
-    pub fn take_begins(&mut self) -> impl ExactSizeIterator<Item = (TopicStart, bool)> + use<> {
-        std::mem::take(&mut self.begins).into_iter().map(|Begins { begun, was_covered, .. }| (begun, was_covered))
+    /// Takes the topics that the session begins to receive. The flag says whether an older subscription matches the topic too.
+    pub fn take_starts(&mut self) -> impl ExactSizeIterator<Item = (TopicStart, bool)> + use<> {
+        std::mem::take(&mut self.starts).into_iter().map(|EntryStart { start, was_covered, .. }| (start, was_covered))
     }
 
     fn push(&mut self, topic: Pattern, position: Option<Position>, recovered: Option<bool>) {

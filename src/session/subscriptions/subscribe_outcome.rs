@@ -9,7 +9,6 @@ use super::refused_topics::RefusedTopics;
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::hub::{Selection, TopicStart};
-use crate::metrics::Recovery;
 use crate::position::{Offset, Position};
 use crate::shard::{Expansion, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
@@ -21,9 +20,10 @@ pub struct SubscribeOutcome {
     before: Arc<PatternSet>,
     /// The new patterns; `None`: there are none.
     selection: Option<Box<Selection>>,
-    /// Topics in `to_begin`. The search for the patterns' topics skips them.
-    begun: HashSet<TopicName>,
-    to_begin: Vec<TopicStart>,
+    /// The topics that the session begins to receive.
+    starts: Vec<TopicStart>,
+    /// Their names. The search for the patterns' topics skips them.
+    names: HashSet<TopicName>,
     refused: RefusedTopics,
 }
 
@@ -37,11 +37,10 @@ impl SubscribeOutcome {
         refused: RefusedTopics,
         context: &mut SessionContext<'_>,
     ) -> Self {
-        let begins = entries.take_begins();
-        let count = begins.len();
-        let begun = HashSet::with_capacity_and_hasher(count, Default::default());
-        let mut done = Self { entries, last, before, selection, begun, to_begin: Vec::with_capacity(count), refused };
-        begins.for_each(|(begun, was_covered)| done.begin(begun, was_covered, context));
+        let starts = entries.take_starts();
+        let names = HashSet::with_capacity_and_hasher(starts.len(), Default::default());
+        let mut done = Self { entries, last, before, selection, starts: Vec::with_capacity(starts.len()), names, refused };
+        starts.for_each(|(start, was_covered)| done.add(start, was_covered, context));
         done
     }
 
@@ -75,12 +74,11 @@ impl SubscribeOutcome {
     pub fn stream_positions(&self, topics: &[Result<Pattern, TopicNameError>]) -> (StreamPosition, StreamPosition) {
         let mut announced = StreamPosition::new(topics.iter().map(|topic| topic.clone().ok()));
         let mut before_replay = announced.clone();
-        for begun in &self.to_begin {
-            let (name, start) = (begun.topic.name(), &begun.start);
+        for TopicStart { topic, start } in &self.starts {
             let before = start.replay_from.map_or(start.position.offset, |next| Offset(next.0.saturating_sub(1)));
             let before = Position { offset: before, ..start.position };
-            announced.advance(name, if start.recovered == Some(true) { before } else { start.position });
-            before_replay.advance(name, before);
+            announced.advance(topic.name(), if start.recovered == Some(true) { before } else { start.position });
+            before_replay.advance(topic.name(), before);
         }
         (announced, before_replay)
     }
@@ -100,27 +98,27 @@ impl SubscribeOutcome {
 
     /// Begins the topics that were named, then the search for those that patterns match. Replays follow this order.
     fn begin_topics(&mut self, context: &mut SessionContext<'_>) {
-        self.to_begin.drain(..).for_each(|begun| context.begin(begun));
+        self.starts.drain(..).for_each(|start| context.begin(start));
         if let Some(selection) = self.selection.take() {
-            let begun = std::mem::take(&mut self.begun);
-            context.expand(Expansion::new(selection, Arc::clone(&self.before), begun, self.last));
+            let names = std::mem::take(&mut self.names);
+            context.expand(Expansion::new(selection, Arc::clone(&self.before), names, self.last));
         }
     }
 
-    /// Notes a topic that begins, unless it has begun already. A topic that an older subscription matches (`was_covered`) continues as it
+    /// Adds a topic, unless the session receives it already. A topic that an older subscription matches (`was_covered`) continues as it
     /// was, unless it was recovered.
-    fn begin(&mut self, begun: TopicStart, was_covered: bool, context: &mut SessionContext<'_>) {
-        let name = begun.topic.name().clone();
-        let goes_on = begun.start.recovered != Some(true) && was_covered;
-        if goes_on || context.is_replaying(&name) || !self.begun.insert(name) {
+    fn add(&mut self, TopicStart { topic, start }: TopicStart, was_covered: bool, context: &mut SessionContext<'_>) {
+        let (name, recovered) = (topic.name(), start.recovered);
+        let goes_on = recovered != Some(true) && was_covered;
+        if goes_on || context.is_replaying(name) || !self.names.insert(name.clone()) {
             return;
         }
-        if let Some(recovered) = begun.start.recovered {
-            context.count_recovery(if recovered { Recovery::Recovered } else { Recovery::Lost });
+        if let Some(recovered) = recovered {
+            context.count_recovery(recovered);
         }
-        if begun.start.recovered == Some(true) {
-            context.conflate_held(begun.topic.name());
+        if recovered == Some(true) {
+            context.conflate_held(name);
         }
-        self.to_begin.push(begun);
+        self.starts.push(TopicStart { topic, start });
     }
 }

@@ -14,7 +14,6 @@ use super::subscribe_options::{LastSeen, SubscribeOptions, bytes_of};
 use super::subscribe_outcome::SubscribeOutcome;
 use crate::auth::Grants;
 use crate::hub::{Cursor, ReplayRequest};
-use crate::metrics::Recovery;
 use crate::session::work::STEPS_PER_PART;
 use crate::session_id::Member;
 use crate::shard::{Answer, PatternSet, SessionContext};
@@ -299,9 +298,9 @@ impl Subscribing {
         // Without `before`, the command has no patterns, and each covering subscription is an older one.
         let was_covered = if self.notes_before { self.before.matches(name) } else { context.covers(name) };
         match context.subscribe(name, member, self.wanted(name), self.interval) {
-            Ok(begun) => {
+            Ok(start) => {
                 self.subscriptions_expected += 1;
-                self.entries.add_begun(begun, was_covered);
+                self.entries.add_start(start, was_covered);
                 if self.presence && !context.config().rules.of(name).presence {
                     self.entries.add_presence_off(name.clone());
                 }
@@ -319,14 +318,14 @@ impl Subscribing {
             return;
         }
         match context.start(&topic, self.wanted(&topic)) {
-            Some(mut begun) => {
-                begun.start.recovered = begun.start.recovered.or(Some(false));
+            Some(mut found) => {
+                found.start.recovered.get_or_insert(false);
                 let was_covered = self.before.matches(&topic);
-                self.entries.add_begun(begun, was_covered);
+                self.entries.add_start(found, was_covered);
             }
             None => {
                 self.entries.add(Pattern::from(topic), Some(false));
-                context.count_recovery(Recovery::Lost);
+                context.count_recovery(false);
             }
         }
     }

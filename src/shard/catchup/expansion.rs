@@ -77,12 +77,12 @@ pub struct Expanded {
 }
 
 impl Expansion {
-    /// A search for the topics of `selection`. The topics `begun` begin by name.
-    pub fn new(selection: Box<Selection>, before: Arc<PatternSet>, begun: HashSet<TopicName>, last: Option<usize>) -> Self {
+    /// A search for the topics of `selection`. The topics `excluded` begin by name.
+    pub fn new(selection: Box<Selection>, before: Arc<PatternSet>, excluded: HashSet<TopicName>, last: Option<usize>) -> Self {
         Self {
             selection,
             before,
-            excluded: begun,
+            excluded,
             last,
             until_processed: 0,
             searches: false,

@@ -78,8 +78,8 @@ impl<'a> SessionContext<'a> {
     }
 
     /// Counts whether a subscription with `since` got all messages that it had missed.
-    pub fn count_recovery(&mut self, recovery: Recovery) {
-        self.state.env.tally.count(recovery, 1);
+    pub fn count_recovery(&mut self, recovered: bool) {
+        self.state.env.tally.count(if recovered { Recovery::Recovered } else { Recovery::Lost }, 1);
     }
 
     /// Counts that this session has reached `limit`.

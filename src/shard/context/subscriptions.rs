@@ -65,9 +65,9 @@ impl SessionContext<'_> {
         wanted: ReplayRequest<'_>,
         interval: Option<Duration>,
     ) -> Result<TopicStart, PublishError> {
-        let started = self.state.env.subscribe(topic, member, self.payer().as_ref(), wanted)?;
+        let start = self.state.env.subscribe(topic, member, self.payer().as_ref(), wanted)?;
         self.state.add_subscription(self.slot, &Pattern::from(topic.clone()), interval);
-        Ok(started)
+        Ok(start)
     }
 
     /// Subscribes to a pattern, with at most one message of each topic in `interval`. The subscription was reserved.
@@ -114,9 +114,8 @@ impl SessionContext<'_> {
         self.state.conflate_held(self.slot, topic);
     }
 
-    /// Begins to deliver the topic of `begun` to the session: first the history that was asked for, then live messages.
-    pub fn begin(&mut self, begun: TopicStart) {
-        let TopicStart { topic, start } = begun;
+    /// Begins to deliver the topic of `start` to the session: first the history that was asked for, then live messages.
+    pub fn begin(&mut self, TopicStart { topic, start }: TopicStart) {
         let pushed = self.pushed();
         self.state.catch_up.exclude(self.slot, topic.name());
         match start.replay_from {

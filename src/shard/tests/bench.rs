@@ -104,9 +104,9 @@ impl Bench {
         let member = Member { session: self.session, user: None, info: None };
         let mut context = SessionContext::new(&mut self.sessions.state, slot);
         assert!(context.reserve_subscription(&pattern(topic)).is_ok());
-        let begun = context.subscribe(&name(topic), &member, wanted, None).unwrap();
+        let start = context.subscribe(&name(topic), &member, wanted, None).unwrap();
         if wanted.last.is_some() {
-            context.begin(begun);
+            context.begin(start);
         }
     }
 

@@ -279,8 +279,8 @@ impl Stage {
         let wanted = ReplayRequest { last: Some(last), ..ReplayRequest::default() };
         match pattern.as_name() {
             Some(topic) => {
-                let begun = context.subscribe(&topic, &member, wanted, interval).unwrap();
-                context.begin(begun);
+                let start = context.subscribe(&topic, &member, wanted, interval).unwrap();
+                context.begin(start);
             }
             None => context.subscribe_pattern(&pattern, interval),
         }

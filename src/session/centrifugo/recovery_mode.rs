@@ -9,7 +9,7 @@ use crate::position::{Offset, Position};
 
 /// What can be recovered behind a client's position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recovering {
+pub enum RecoveryMode {
     /// The topic keeps no history.
     Nothing,
     /// Every message behind the position.
@@ -18,7 +18,7 @@ pub enum Recovering {
     Newest,
 }
 
-impl Recovering {
+impl RecoveryMode {
     /// The mode for a topic with `rule`, and for a subscribe with `interval`.
     pub fn of(rule: &Rule, interval: Option<Duration>) -> Self {
         match rule.on_slow {
