@@ -9,7 +9,7 @@ use hyper::{Method, Request, StatusCode, Version, header};
 use super::api::{Api, Surface};
 use super::granted::Granted;
 use super::limits::Rejections;
-use super::request::{Fields, Head, Sender, client_address, host_name, is_own_host};
+use super::request::{Cors, Fields, Head, client_address, host_name, is_own_host};
 use super::response::{Answer, Problem, Refused, empty, with_security_headers};
 use super::streaming::{self, EmulatedStreams, Kind, Streams, Transport, head_alone};
 use super::websocket::{self, Upgrades};
@@ -82,12 +82,12 @@ impl Routes {
         let (parts, body) = request.into_parts();
         let head = Head::from(&parts);
         let address = client_address(peer, head.fields, &config.server);
-        let from = Sender::of(&head, &config);
-        let requested = match session_request(&head, &from, entrance, &config) {
+        let cors = Cors::of(&head, &config);
+        let requested = match session_request(&head, &cors, entrance, &config) {
             Ok(requested) => requested,
             Err(refused) => {
-                if from.is_foreign_page() {
-                    self.rejections.log_origin(from.origin().unwrap_or_default());
+                if cors.is_foreign_page() {
+                    self.rejections.log_origin(cors.origin().unwrap_or_default());
                 }
                 return Outcome::Answer(with_security_headers(self.refusal(refused, address)));
             }
@@ -100,12 +100,12 @@ impl Routes {
                 };
             }
             Some(SessionRequest::Stream(kind)) if *head.method == Method::HEAD => {
-                return self.finish(self.streams.check(kind, &head, address).map(|_| head_alone(kind)), kind, &head, &from, address);
+                return self.finish(self.streams.check(kind, &head, address).map(|_| head_alone(kind)), kind, &head, &cors, address);
             }
             Some(SessionRequest::Stream(kind)) => {
-                return match self.streams.grant(kind, &head, &from, address) {
+                return match self.streams.grant(kind, &head, &cors, address) {
                     Ok(granted) => self.expect(granted, closing()).await,
-                    Err(refused) => self.finish(Err(refused), kind, &head, &from, address),
+                    Err(refused) => self.finish(Err(refused), kind, &head, &cors, address),
                 };
             }
             Some(SessionRequest::Emulated(transport)) => {
@@ -113,24 +113,24 @@ impl Routes {
                     &Method::GET => EmulatedStreams::first_of_query(head.query),
                     _ => self.emulated.first_of_body(&parts.headers, body).await,
                 };
-                return match first.and_then(|first| self.emulated.grant(transport, &head, first, &from, address)) {
+                return match first.and_then(|first| self.emulated.grant(transport, &head, first, &cors, address)) {
                     Ok(granted) => self.expect(granted, closing()).await,
                     Err(Refused(reason, problem)) => {
                         self.rejections.count(reason, address.ip(), &problem.detail);
                         let mut answer = Answer::from(problem);
-                        from.mark(&mut answer);
+                        cors.add_to(&mut answer);
                         Outcome::Answer(with_security_headers(answer))
                     }
                 };
             }
             None => {}
         }
-        if let Some(preflight) = from.preflight(&head) {
+        if let Some(preflight) = cors.preflight(&head) {
             return Outcome::Answer(preflight);
         }
         // Boxed, because this future would enlarge that of a handshake.
         let mut answer = Box::pin(self.api.respond(&parts, body, address.ip(), entrance.surface)).await.unwrap_or_else(Answer::from);
-        from.mark(&mut answer);
+        cors.add_to(&mut answer);
         Outcome::Answer(with_security_headers(answer))
     }
 
@@ -138,14 +138,14 @@ impl Routes {
     /// effect here.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr, entrance: Entrance) -> Option<Granted> {
         let config = self.live.load();
-        let from = Sender::of(head, &config);
+        let cors = Cors::of(head, &config);
         let address = client_address(peer, head.fields, &config.server);
-        match session_request(head, &from, entrance, &config).ok()?? {
+        match session_request(head, &cors, entrance, &config).ok()?? {
             SessionRequest::WebSocket => self.upgrades.grant(head, address).ok(),
-            SessionRequest::Stream(kind) => self.streams.grant(kind, head, &from, address).ok(),
+            SessionRequest::Stream(kind) => self.streams.grant(kind, head, &cors, address).ok(),
             SessionRequest::Emulated(transport) if *head.method == Method::GET && !head.fields.has_body() => {
                 let first = EmulatedStreams::first_of_query(head.query).ok()?;
-                self.emulated.grant(transport, head, first, &from, address).ok()
+                self.emulated.grant(transport, head, first, &cors, address).ok()
             }
             SessionRequest::Emulated(_) => None,
         }
@@ -163,7 +163,7 @@ impl Routes {
         answer: Result<Answer, Refused>,
         kind: Kind,
         head: &Head<'a, impl Fields<'a>>,
-        from: &Sender<'_>,
+        cors: &Cors<'_>,
         address: SocketAddr,
     ) -> Outcome {
         let mut answer = answer.unwrap_or_else(|refused| {
@@ -172,7 +172,7 @@ impl Routes {
             self.streams.count(&refused, address);
             streaming::refusal(refused, head, kind)
         });
-        from.mark(&mut answer);
+        cors.add_to(&mut answer);
         Outcome::Answer(with_security_headers(answer))
     }
 
@@ -195,7 +195,7 @@ fn closing() -> Answer {
 /// The session that a request asks for, if any. The error refuses the request by its head.
 fn session_request<'a>(
     head: &Head<'a, impl Fields<'a>>,
-    from: &Sender<'_>,
+    cors: &Cors<'_>,
     entrance: Entrance,
     config: &Config,
 ) -> Result<Option<SessionRequest>, Refused> {
@@ -216,7 +216,7 @@ fn session_request<'a>(
             kind.or(transport.map(SessionRequest::Emulated))
         }
     };
-    if from.is_foreign_page() && (requested.is_some() || matches!(*head.method, Method::POST | Method::DELETE)) {
+    if cors.is_foreign_page() && (requested.is_some() || matches!(*head.method, Method::POST | Method::DELETE)) {
         return Err(Refused(RejectReason::Origin, Problem::forbidden("this Origin is not allowed; server.origins lists those that are")));
     }
     Ok(requested)

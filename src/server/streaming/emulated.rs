@@ -14,7 +14,7 @@ use crate::dialect::{Dialect, Encoding};
 use crate::metrics::{LimitKey, RejectReason};
 use crate::server::granted::Granted;
 use crate::server::limits::{Accounts, Admission};
-use crate::server::request::{Fields, Head, Query, Sender, credential, identify, read_body};
+use crate::server::request::{Cors, Fields, Head, Query, credential, identify, read_body};
 use crate::server::response::{Problem, Refused};
 use crate::session::{EmulatedOpening, Services, open_emulated};
 use crate::session_id::SessionId;
@@ -63,7 +63,7 @@ impl EmulatedStreams {
         transport: Transport,
         head: &Head<'a, impl Fields<'a>>,
         first: Bytes,
-        from: &Sender<'_>,
+        cors: &Cors<'_>,
         address: SocketAddr,
     ) -> Result<Granted, Refused> {
         let credential = credential(head.fields, &Query::new(head.query))?;
@@ -82,7 +82,7 @@ impl EmulatedStreams {
             permit: Box::new(permit),
             subscribes_at_once: false,
         };
-        Ok(Granted { head: written(transport.content_type(wire), head.version, from), session })
+        Ok(Granted { head: written(transport.content_type(wire), head.version, cors), session })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::metrics::RejectReason;
 use crate::position::Offset;
 use crate::server::granted::Granted;
 use crate::server::limits::{Accounts, Admission, Failures, Rates, bucket_of};
-use crate::server::request::{Fields, Head, Query, QueryError, Sender, credential, identify, not_allowed};
+use crate::server::request::{Cors, Fields, Head, Query, QueryError, credential, identify, not_allowed};
 use crate::server::response::{Problem, Refused};
 use crate::session::{Charge, Services, StreamOpening, SubscribeOptions, open_stream};
 use crate::session_id::SessionId;
@@ -57,7 +57,7 @@ impl Streams {
         &self,
         kind: Kind,
         head: &Head<'a, impl Fields<'a>>,
-        from: &Sender<'_>,
+        cors: &Cors<'_>,
         address: SocketAddr,
     ) -> Result<Granted, Refused> {
         let opening = self.check(kind, head, address)?;
@@ -77,7 +77,7 @@ impl Streams {
             permit: Box::new(permit),
             subscribes_at_once: true,
         };
-        Ok(Granted { head: written(kind.content_type(), head.version, from), session })
+        Ok(Granted { head: written(kind.content_type(), head.version, cors), session })
     }
 
     /// Charges a stream (PROTOCOL section 7): at first what its request alone shows. The result charges the rest, once

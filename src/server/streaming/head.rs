@@ -4,7 +4,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{StatusCode, Version};
 
 use super::kind::Kind;
-use crate::server::request::Sender;
+use crate::server::request::Cors;
 use crate::server::response::{Answer, empty, written_head};
 
 /// Turns buffering off in nginx.
@@ -21,14 +21,14 @@ fn fields(content_type: &'static str) -> [(HeaderName, &'static str); 5] {
     ]
 }
 
-/// The bytes of the 200 to a request of `from`. The body ends with its last chunk, or over HTTP/1.0 with the
+/// The bytes of the 200, with the headers of `cors`. The body ends with its last chunk, or over HTTP/1.0 with the
 /// connection. No other request follows on the connection.
-pub fn written(content_type: &'static str, version: Version, from: &Sender<'_>) -> Vec<u8> {
-    let marks = from.marks();
+pub fn written(content_type: &'static str, version: Version, cors: &Cors<'_>) -> Vec<u8> {
+    let headers = cors.headers();
     let always = fields(content_type).into_iter().map(|(name, value)| (name, value.as_bytes()));
-    let marks = marks.iter().map(|(name, value)| (name.clone(), value.as_bytes()));
+    let headers = headers.iter().map(|(name, value)| (name.clone(), value.as_bytes()));
     let chunked = has_chunks(version).then_some((header::TRANSFER_ENCODING, &b"chunked"[..]));
-    written_head("200 OK", always.chain(marks).chain([(header::CONNECTION, &b"close"[..])]).chain(chunked))
+    written_head("200 OK", always.chain(headers).chain([(header::CONNECTION, &b"close"[..])]).chain(chunked))
 }
 
 /// The answer to `HEAD`, without CORS headers.

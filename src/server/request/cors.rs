@@ -1,4 +1,5 @@
-//! The page that sends a request, and the CORS headers of the answer (Fetch standard).
+//! CORS (Fetch standard): whether the page that sends a request may send it, and the headers that let the page read the
+//! answer.
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -8,8 +9,8 @@ use super::origin;
 use crate::config::Config;
 use crate::server::response::{Answer, empty};
 
-/// The page that sends a request, if any.
-pub struct Sender<'a> {
+/// The `Origin` of a request, checked against `server.origins`.
+pub struct Cors<'a> {
     origin: Option<&'a [u8]>,
     is_allowed_page: bool,
     is_foreign_page: bool,
@@ -37,7 +38,7 @@ impl Audience {
     }
 }
 
-impl<'a> Sender<'a> {
+impl<'a> Cors<'a> {
     /// Reads `Origin`, and checks it against `server.origins`.
     pub fn of(head: &Head<'a, impl Fields<'a>>, config: &Config) -> Self {
         let allowed = origin::is_allowed(head.fields, head.authority, &config.server.origins);
@@ -47,23 +48,23 @@ impl<'a> Sender<'a> {
     }
 
     /// The header fields that allow the page to read the answer, and keep caches from giving it to another page.
-    pub fn marks(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let mut marks = Vec::new();
+    pub fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = Vec::new();
         if let (true, Some(Ok(origin))) = (self.is_allowed_page, self.origin.map(HeaderValue::from_bytes)) {
-            marks.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, origin));
+            headers.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, origin));
             if matches!(self.audience, Some(Audience::Streams | Audience::Emulated)) {
-                marks.push((header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")));
+                headers.push((header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")));
             }
         }
         if self.audience.is_some() {
-            marks.push((header::VARY, HeaderValue::from_static("Origin")));
+            headers.push((header::VARY, HeaderValue::from_static("Origin")));
         }
-        marks
+        headers
     }
 
-    /// Adds [`Sender::marks`] to `answer`.
-    pub fn mark(&self, answer: &mut Answer) {
-        for (name, value) in self.marks() {
+    /// Adds [`Cors::headers`] to `answer`.
+    pub fn add_to(&self, answer: &mut Answer) {
+        for (name, value) in self.headers() {
             answer.headers_mut().append(name, value);
         }
     }
@@ -104,7 +105,7 @@ impl<'a> Sender<'a> {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         let max_age = if self.audience == Some(Audience::Emulated) { "300" } else { "600" };
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(max_age));
-        self.mark(&mut answer);
+        self.add_to(&mut answer);
         Some(answer)
     }
 }
