@@ -11,7 +11,7 @@ use super::granted::Granted;
 use super::limits::Rejections;
 use super::request::{Cors, Fields, Head, client_address, host_name, is_own_host};
 use super::response::{Answer, Problem, Refused, empty, with_security_headers};
-use super::streaming::{self, EmulatedStreams, Kind, Streams, Transport, head_alone};
+use super::streaming::{self, EmulatedStreams, EmulatedTransport, StreamKind, Streams, head_alone};
 use super::websocket::{self, Upgrades};
 use crate::config::{Config, Live};
 use crate::metrics::RejectReason;
@@ -56,9 +56,9 @@ pub enum Outcome {
 enum SessionRequest {
     WebSocket,
     /// A stream; for `HEAD`, only the stream's head.
-    Stream(Kind),
+    Stream(StreamKind),
     /// A session of Centrifugo's protocol over HTTP.
-    Emulated(Transport),
+    Emulated(EmulatedTransport),
 }
 
 impl Routes {
@@ -161,7 +161,7 @@ impl Routes {
     fn finish<'a>(
         &self,
         answer: Result<Answer, Refused>,
-        kind: Kind,
+        kind: StreamKind,
         head: &Head<'a, impl Fields<'a>>,
         cors: &Cors<'_>,
         address: SocketAddr,
@@ -211,8 +211,9 @@ fn session_request<'a>(
         _ if entrance.surface == Surface::Admin => None,
         Method::GET if websocket::is_asked(head.fields) => Some(SessionRequest::WebSocket),
         _ => {
-            let kind = Kind::at(head.path).filter(|_| matches!(*head.method, Method::GET | Method::HEAD)).map(SessionRequest::Stream);
-            let transport = Transport::at(head.path).filter(|transport| config.centrifugo.enabled && transport.is_asked_by(head.method));
+            let kind = StreamKind::at(head.path).filter(|_| matches!(*head.method, Method::GET | Method::HEAD)).map(SessionRequest::Stream);
+            let transport =
+                EmulatedTransport::at(head.path).filter(|transport| config.centrifugo.enabled && transport.is_asked_by(head.method));
             kind.or(transport.map(SessionRequest::Emulated))
         }
     };

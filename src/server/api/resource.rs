@@ -3,7 +3,7 @@
 use super::centrifugo::CentrifugoApi;
 use super::page::Asset;
 use crate::config::Config;
-use crate::server::streaming::{Kind, Transport};
+use crate::server::streaming::{EmulatedTransport, StreamKind};
 use crate::server::websocket::target;
 
 /// Which paths a listener serves.
@@ -39,7 +39,7 @@ pub enum Resource<'a> {
     /// `/sse` or `/stream`.
     Stream,
     /// A transport of Centrifugo's protocol over HTTP.
-    Transport(Transport),
+    Transport(EmulatedTransport),
     /// `/emulation`: commands for the sessions of those transports.
     Emulation,
 }
@@ -57,12 +57,12 @@ impl<'a> Resource<'a> {
             "/v1/topics" => Self::Topics,
             "/v1/publish" => Self::Publish,
             "/v1/sessions" => Self::Sessions,
-            _ if Kind::at(path).is_some() => Self::Stream,
+            _ if StreamKind::at(path).is_some() => Self::Stream,
             _ if !config.centrifugo.enabled && is_centrifugos(path) => return None,
             "/emulation" => Self::Emulation,
             _ => {
                 return Self::below(path)
-                    .or_else(|| Transport::at(path).map(Self::Transport))
+                    .or_else(|| EmulatedTransport::at(path).map(Self::Transport))
                     .or_else(|| target(path, config).map(|_| Self::WebSocket));
             }
         };
@@ -110,7 +110,7 @@ impl<'a> Resource<'a> {
 
 /// Whether a path belongs to Centrifugo's protocol or API.
 fn is_centrifugos(path: &str) -> bool {
-    path.starts_with("/api/") || path == "/emulation" || Transport::at(path).is_some()
+    path.starts_with("/api/") || path == "/emulation" || EmulatedTransport::at(path).is_some()
 }
 
 #[cfg(test)]

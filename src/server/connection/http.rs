@@ -24,7 +24,7 @@ use crate::server::limits::{Accounts, HttpConnections, Rejections, no_place};
 use crate::server::request::{FIELDS_MAX, Fields, Head, is_trusted_proxy};
 use crate::server::response::Problem;
 use crate::server::routes::{Entrance, Outcome, Routes};
-use crate::server::streaming::{Kind, Transport};
+use crate::server::streaming::{EmulatedTransport, StreamKind};
 use crate::server::websocket::is_asked;
 use crate::shard::Expected;
 
@@ -92,7 +92,7 @@ impl Http {
     fn enter(&self, request: &Request<Incoming>, peer: SocketAddr, progress: &Progress) -> Result<(), Problem> {
         let path = request.uri().path();
         // A POST for a transport has a body to read first, so it takes a place.
-        let is_stream = Kind::at(path).is_some() || Transport::at(path).is_some() && *request.method() == Method::GET;
+        let is_stream = StreamKind::at(path).is_some() || EmulatedTransport::at(path).is_some() && *request.method() == Method::GET;
         if is_asked(request.headers()) || is_stream || progress.has_place() {
             return Ok(());
         }

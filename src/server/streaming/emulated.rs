@@ -8,7 +8,7 @@ use hyper::HeaderMap;
 use hyper::body::Incoming;
 
 use super::head::{has_chunks, written};
-use super::transport::Transport;
+use super::transport::EmulatedTransport;
 use crate::auth::AuthError;
 use crate::dialect::{Dialect, Encoding};
 use crate::metrics::{LimitKey, RejectReason};
@@ -60,7 +60,7 @@ impl EmulatedStreams {
     /// Checks a request, and takes a place for its session, whose first frame is `first`. A refusal has no effect.
     pub fn grant<'a>(
         &self,
-        transport: Transport,
+        transport: EmulatedTransport,
         head: &Head<'a, impl Fields<'a>>,
         first: Bytes,
         cors: &Cors<'_>,

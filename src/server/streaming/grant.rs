@@ -8,9 +8,9 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 
-use super::accept::{Accepted, accepted};
+use super::accept_header::{AcceptMatch, accept_match};
 use super::head::{has_chunks, written};
-use super::kind::Kind;
+use super::kind::StreamKind;
 use crate::auth::Identity;
 use crate::codes::ErrorCode;
 use crate::dialect::{Dialect, Encoding, STREAM_TOPICS_MAX, Since, read_event_id};
@@ -55,7 +55,7 @@ impl Streams {
     /// taken last. If others take the last unit between the check and that, the new topic dies again.
     pub fn grant<'a>(
         &self,
-        kind: Kind,
+        kind: StreamKind,
         head: &Head<'a, impl Fields<'a>>,
         cors: &Cors<'_>,
         address: SocketAddr,
@@ -103,9 +103,9 @@ impl Streams {
         refused
     }
 
-    pub fn check<'a>(&self, kind: Kind, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<StreamOpening, Refused> {
+    pub fn check<'a>(&self, kind: StreamKind, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<StreamOpening, Refused> {
         let bad = |problem| Refused(RejectReason::BadUpgrade, problem);
-        if accepted(head.fields, kind) == Accepted::No {
+        if accept_match(head.fields, kind) == AcceptMatch::No {
             let detail = format!("this path answers {}, which the request's Accept does not take", kind.media_type());
             return Err(bad(Problem::of_http(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)));
         }
@@ -125,7 +125,7 @@ impl Streams {
             presence: query.flag("presence")?,
         };
         let identity = self.identity(head.fields, &query, &topics, address)?;
-        let tells_position = kind == Kind::Events;
+        let tells_position = kind == StreamKind::Events;
         Ok(StreamOpening { id: SessionId::random(), identity, topics, options, is_raw, tells_position })
     }
 

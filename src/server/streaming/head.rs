@@ -3,7 +3,7 @@
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{StatusCode, Version};
 
-use super::kind::Kind;
+use super::kind::StreamKind;
 use crate::server::request::Cors;
 use crate::server::response::{Answer, empty, written_head};
 
@@ -32,7 +32,7 @@ pub fn written(content_type: &'static str, version: Version, cors: &Cors<'_>) ->
 }
 
 /// The answer to `HEAD`, without CORS headers.
-pub fn head_alone(kind: Kind) -> Answer {
+pub fn head_alone(kind: StreamKind) -> Answer {
     let mut answer = empty(StatusCode::OK);
     answer.headers_mut().extend(fields(kind.content_type()).map(|(name, value)| (name, HeaderValue::from_static(value))));
     answer

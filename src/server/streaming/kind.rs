@@ -4,14 +4,14 @@ use crate::dialect::Framing;
 
 /// The kind of a stream, by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum StreamKind {
     /// `/sse`: server-sent events.
     Events,
     /// `/stream`: a JSON line for each event.
     Lines,
 }
 
-impl Kind {
+impl StreamKind {
     /// The kind of the stream at `path`, if it is one.
     pub fn at(path: &str) -> Option<Self> {
         match path {

@@ -5,15 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::Rng;
 
-use super::accept::{Accepted, accepted};
-use super::kind::Kind;
+use super::accept_header::{AcceptMatch, accept_match};
+use super::kind::StreamKind;
 use crate::metrics::RejectReason;
 use crate::server::request::{Fields, Head};
 use crate::server::response::{Answer, Refused, of_type};
 
 /// The answer to a refused request for a stream of `kind`. An EventSource never reconnects after an HTTP error. So a
 /// temporary refusal is a stream that only has `retry:` and ends; each gets another time.
-pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: Kind) -> Answer {
+pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: StreamKind) -> Answer {
     let Refused(reason, problem) = refused;
     let is_for_now = matches!(
         reason,
@@ -25,7 +25,7 @@ pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: Kind
             | RejectReason::Topics
             | RejectReason::TopicsPerAddress
     );
-    let is_event_source = kind == Kind::Events && accepted(head.fields, kind) == Accepted::ByName;
+    let is_event_source = kind == StreamKind::Events && accept_match(head.fields, kind) == AcceptMatch::Exact;
     if !(is_for_now && is_event_source) {
         return problem.into();
     }

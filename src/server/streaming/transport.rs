@@ -2,21 +2,21 @@
 
 use hyper::{Method, header};
 
-use super::kind::Kind;
+use super::kind::StreamKind;
 use crate::dialect::Framing;
 use crate::dialect::centrifugo::Wire;
 use crate::server::request::Fields;
 
 /// A transport, by its path: server-sent events, or JSON lines and length-prefixed protobuf messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transport(Kind);
+pub struct EmulatedTransport(StreamKind);
 
-impl Transport {
+impl EmulatedTransport {
     /// The transport at `path`, if it is one.
     pub fn at(path: &str) -> Option<Self> {
         match path {
-            "/connection/sse" => Some(Self(Kind::Events)),
-            "/connection/http_stream" => Some(Self(Kind::Lines)),
+            "/connection/sse" => Some(Self(StreamKind::Events)),
+            "/connection/http_stream" => Some(Self(StreamKind::Lines)),
             _ => None,
         }
     }
@@ -24,8 +24,8 @@ impl Transport {
     /// Its methods. The first command is in the query for an EventSource, and in the body for other clients.
     pub fn methods(self) -> &'static str {
         match self.0 {
-            Kind::Events => "GET, POST",
-            Kind::Lines => "POST",
+            StreamKind::Events => "GET, POST",
+            StreamKind::Lines => "POST",
         }
     }
 
@@ -37,16 +37,16 @@ impl Transport {
     /// The wire format for a request with these fields. Server-sent events are always JSON.
     pub fn wire<'a>(self, fields: impl Fields<'a>) -> Wire {
         match self.0 {
-            Kind::Events => Wire::Json,
-            Kind::Lines => wire_of_body(fields),
+            StreamKind::Events => Wire::Json,
+            StreamKind::Lines => wire_of_body(fields),
         }
     }
 
     pub fn content_type(self, wire: Wire) -> &'static str {
         match (self.0, wire) {
-            (Kind::Events, _) => Kind::Events.content_type(),
-            (Kind::Lines, Wire::Json) => "application/json",
-            (Kind::Lines, Wire::Protobuf) => "application/octet-stream",
+            (StreamKind::Events, _) => StreamKind::Events.content_type(),
+            (StreamKind::Lines, Wire::Json) => "application/json",
+            (StreamKind::Lines, Wire::Protobuf) => "application/octet-stream",
         }
     }
 

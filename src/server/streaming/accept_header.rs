@@ -2,39 +2,39 @@
 
 use hyper::header;
 
-use super::kind::Kind;
+use super::kind::StreamKind;
 use crate::server::request::Fields;
 
 /// Whether `Accept` has the media type of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
+pub enum AcceptMatch {
     /// It has the stream's media type, or is absent: the client may be an EventSource.
-    ByName,
+    Exact,
     /// A wildcard matches the stream's media type.
-    AmongOthers,
+    Wildcard,
     /// It has other media types only.
     No,
 }
 
 /// Reads `Accept` of a request for a stream of `kind`.
-pub fn accepted<'a>(fields: impl Fields<'a>, kind: Kind) -> Accepted {
+pub fn accept_match<'a>(fields: impl Fields<'a>, kind: StreamKind) -> AcceptMatch {
     let named = kind.media_type().as_bytes();
     let range = |subtype: &[u8]| named.split(|&byte| byte == b'/').next().map(|of| [of, b"/", subtype].concat());
     let is = |media: &[u8], other: &[u8]| media.eq_ignore_ascii_case(other);
-    let (mut listed, mut found) = (false, Accepted::No);
+    let (mut listed, mut found) = (false, AcceptMatch::No);
     for element in fields.elements(header::ACCEPT).filter(|element| !element.is_empty()) {
         listed = true;
         let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
         let media = parts.next().unwrap_or_default();
         let is_refused = parts.any(is_zero);
         if is(media, named) {
-            return if is_refused { Accepted::No } else { Accepted::ByName };
+            return if is_refused { AcceptMatch::No } else { AcceptMatch::Exact };
         }
         if !is_refused && (is(media, b"*/*") || range(b"*").is_some_and(|range| is(media, &range))) {
-            found = Accepted::AmongOthers;
+            found = AcceptMatch::Wildcard;
         }
     }
-    if listed { found } else { Accepted::ByName }
+    if listed { found } else { AcceptMatch::Exact }
 }
 
 /// Whether a parameter is the weight 0.
@@ -54,25 +54,29 @@ mod tests {
     /// refused.
     #[test]
     fn the_accept_header_selects_the_kind_of_stream() {
-        use Accepted::{AmongOthers, ByName, No};
+        use AcceptMatch::{Exact, No, Wildcard};
         for (accept, events, lines) in [
-            (None, ByName, ByName),
-            (Some(""), ByName, ByName),
-            (Some("text/event-stream"), ByName, No),
-            (Some("Text/Event-Stream;q=0.5, */*"), ByName, AmongOthers),
-            (Some("*/*"), AmongOthers, AmongOthers),
-            (Some("text/*"), AmongOthers, No),
-            (Some("application/x-ndjson"), No, ByName),
-            (Some("application/*, text/html"), No, AmongOthers),
+            (None, Exact, Exact),
+            (Some(""), Exact, Exact),
+            (Some("text/event-stream"), Exact, No),
+            (Some("Text/Event-Stream;q=0.5, */*"), Exact, Wildcard),
+            (Some("*/*"), Wildcard, Wildcard),
+            (Some("text/*"), Wildcard, No),
+            (Some("application/x-ndjson"), No, Exact),
+            (Some("application/*, text/html"), No, Wildcard),
             (Some("application/json"), No, No),
-            (Some("*/*, text/event-stream;q=0"), No, AmongOthers),
+            (Some("*/*, text/event-stream;q=0"), No, Wildcard),
             (Some("*/*; q=0.00"), No, No),
         ] {
             let mut fields = HeaderMap::new();
             if let Some(value) = accept {
                 fields.append(header::ACCEPT, HeaderValue::from_static(value));
             }
-            assert_eq!((accepted(&fields, Kind::Events), accepted(&fields, Kind::Lines)), (events, lines), "{accept:?}");
+            assert_eq!(
+                (accept_match(&fields, StreamKind::Events), accept_match(&fields, StreamKind::Lines)),
+                (events, lines),
+                "{accept:?}"
+            );
         }
     }
 }
