@@ -33,12 +33,12 @@ use crate::hub::Hub;
 use crate::metrics::{Counter, Metrics};
 use crate::session::{FailureLimit, Services};
 use crate::shard::Shards;
-use accept::{Bound, Listener, ListenerSettings, PassedSockets, Reception, SocketFile, bind_all};
+use accept::{Acceptor, Bound, Listener, ListenerSettings, PassedSockets, SocketFile, bind_all};
 use api::{Api, Directory, Surface, forwarded_commands};
 use connection::{Accepting, Http, TlsInForce, read_certificate};
 use lifecycle::{Handover, Notifier, Reload, SignalAction, drain, drain_time, run_key, summary, with_key};
 use limits::{Accounts, Admission};
-use routes::{Entrance, Routes};
+use routes::{ListenerKind, Routes};
 use streaming::{EmulatedStreams, Streams};
 use websocket::Upgrades;
 
@@ -90,10 +90,10 @@ pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supe
     let accounts = Accounts::new(&live, &metrics, &clock, &admission);
     let failures = Arc::clone(&accounts.failures) as Arc<dyn FailureLimit>;
     let services = Arc::new(Services { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone(), failures });
-    let front = Front::new(&services, accounts, &hub, &metrics, &shards, &admission, cluster.as_ref());
+    let listeners = Listeners::new(&services, accounts, &hub, &metrics, &shards, &admission, cluster.as_ref());
     let [tls, admin_tls] = [certificate, admin_certificate].map(|certificate| Arc::new(TlsInForce::new(certificate)));
     let feeds = Feeds::start(&config.feed, Arc::clone(&hub), Arc::clone(&metrics), clock).map_err(StartError::Feeds)?;
-    let mut tasks = front.accept(listening, &tls, &admin_tls).map_err(StartError::Accept)?;
+    let mut tasks = listeners.accept(listening, &tls, &admin_tls).map_err(StartError::Accept)?;
     tasks.push(tokio::spawn({
         let hub = Arc::clone(&hub);
         async move { hub.run_upkeep().await }
@@ -185,15 +185,15 @@ fn addresses_of(sockets: &[Bound]) -> Vec<ListenAddress> {
     sockets.iter().map(|bound| bound.address.clone()).collect()
 }
 
-/// The parts that both listeners share.
-struct Front {
+/// What the listeners share.
+struct Listeners {
     routes: Arc<Routes>,
     accounts: Accounts,
     live: Arc<Live>,
     shards: Arc<Shards>,
 }
 
-impl Front {
+impl Listeners {
     fn new(
         services: &Arc<Services>,
         accounts: Accounts,
@@ -219,21 +219,21 @@ impl Front {
 
     /// Begins to accept, on the first shard's thread. The administrators' listener has no sessions.
     fn accept(&self, listening: Listening, tls: &Arc<TlsInForce>, admin_tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
-        let (front, first) = (Handle::current(), self.shards.first());
+        let (http_runtime, first) = (Handle::current(), self.shards.first());
         let _first = first.enter();
         let without_tls = Arc::new(TlsInForce::new(None));
         let begin = |bound: Bound, surface, tls: &Arc<TlsInForce>| -> io::Result<JoinHandle<()>> {
-            let entrance = Entrance { surface, is_loopback: bound.ip().is_some_and(|ip| ip.to_canonical().is_loopback()) };
-            let reception = Arc::new(Reception {
+            let listener = ListenerKind { surface, is_loopback: bound.ip().is_some_and(|ip| ip.to_canonical().is_loopback()) };
+            let acceptor = Arc::new(Acceptor {
                 tls: Arc::clone(if bound.ip().is_some() { tls } else { &without_tls }),
-                http: Arc::new(Http::new(&self.routes, entrance, &self.live, &self.accounts)),
+                http: Arc::new(Http::new(&self.routes, listener, &self.live, &self.accounts)),
                 sessions: (surface != Surface::Admin).then(|| Arc::clone(&self.shards)),
                 live: Arc::clone(&self.live),
                 rejections: Arc::clone(&self.accounts.rejections),
                 pending: Arc::clone(&self.accounts.pending),
-                front: front.clone(),
+                http_runtime: http_runtime.clone(),
             });
-            Ok(first.spawn(Listener { socket: Accepting::new(bound.socket)?, reception }.run()))
+            Ok(first.spawn(Listener { socket: Accepting::new(bound.socket)?, acceptor }.run()))
         };
         let Listening { main, admin } = listening;
         let surface = if admin.is_empty() { Surface::Whole } else { Surface::Public };

@@ -30,7 +30,7 @@ pub struct Routes {
 
 /// The listener that a request came by.
 #[derive(Debug, Clone, Copy)]
-pub struct Entrance {
+pub struct ListenerKind {
     /// The paths that the listener serves.
     pub surface: Surface,
     /// Whether it listens on a loopback address, which every page in a browser on this machine can reach.
@@ -77,13 +77,13 @@ impl Routes {
     }
 
     /// Answers one request of `peer`, or registers the session that it becomes with a shard.
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, entrance: Entrance) -> Outcome {
+    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, listener: ListenerKind) -> Outcome {
         let config = self.live.load();
         let (parts, body) = request.into_parts();
         let head = Head::from(&parts);
         let address = client_address(peer, head.fields, &config.server);
         let cors = Cors::of(&head, &config);
-        let requested = match session_request(&head, &cors, entrance, &config) {
+        let requested = match session_request(&head, &cors, listener, &config) {
             Ok(requested) => requested,
             Err(refused) => {
                 if cors.is_foreign_page() {
@@ -129,18 +129,18 @@ impl Routes {
             return Outcome::Answer(preflight);
         }
         // Boxed, because this future would enlarge that of a handshake.
-        let mut answer = Box::pin(self.api.respond(&parts, body, address.ip(), entrance.surface)).await.unwrap_or_else(Answer::from);
+        let mut answer = Box::pin(self.api.respond(&parts, body, address.ip(), listener.surface)).await.unwrap_or_else(Answer::from);
         cors.add_to(&mut answer);
         Outcome::Answer(with_security_headers(answer))
     }
 
     /// Grants a request for a session. `None` leaves the request to [`Self::answer`], which tries again and counts the refusal; it has no
     /// effect here.
-    pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr, entrance: Entrance) -> Option<Granted> {
+    pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr, listener: ListenerKind) -> Option<Granted> {
         let config = self.live.load();
         let cors = Cors::of(head, &config);
         let address = client_address(peer, head.fields, &config.server);
-        match session_request(head, &cors, entrance, &config).ok()?? {
+        match session_request(head, &cors, listener, &config).ok()?? {
             SessionRequest::WebSocket => self.upgrades.grant(head, address).ok(),
             SessionRequest::Stream(kind) => self.streams.grant(kind, head, &cors, address).ok(),
             SessionRequest::Emulated(transport) if *head.method == Method::GET && !head.fields.has_body() => {
@@ -196,19 +196,19 @@ fn closing() -> Answer {
 fn session_request<'a>(
     head: &Head<'a, impl Fields<'a>>,
     cors: &Cors<'_>,
-    entrance: Entrance,
+    listener: ListenerKind,
     config: &Config,
 ) -> Result<Option<SessionRequest>, Refused> {
     if !has_one_host(head) {
         return Err(Refused(RejectReason::BadUpgrade, Problem::bad_request("a request has one Host, which is a host and perhaps a port")));
     }
-    if entrance.is_loopback && !is_own_host(head, &config.server) {
+    if listener.is_loopback && !is_own_host(head, &config.server) {
         let detail = "a listener on a loopback address takes localhost, 127.0.0.1 or [::1] as Host; server.hosts names others";
         let problem = Problem::of_http(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail);
         return Err(Refused(RejectReason::Origin, problem));
     }
     let requested = match *head.method {
-        _ if entrance.surface == Surface::Admin => None,
+        _ if listener.surface == Surface::Admin => None,
         Method::GET if websocket::is_asked(head.fields) => Some(SessionRequest::WebSocket),
         _ => {
             let kind = StreamKind::at(head.path).filter(|_| matches!(*head.method, Method::GET | Method::HEAD)).map(SessionRequest::Stream);

@@ -24,7 +24,7 @@ pub struct Accepted {
     /// Counts the connection if it fails before HTTP.
     pub rejections: Arc<Rejections>,
     /// The runtime of HTTP connections.
-    pub front: Handle,
+    pub http_runtime: Handle,
     pub peer: SocketAddr,
     /// The deadline of the first request's head.
     pub until: Instant,
@@ -63,7 +63,7 @@ impl HandshakeHandler for Accepted {
     }
 
     fn forward(self: Box<Self>, stream: TcpStream, received: &[u8]) {
-        let (front, received) = (self.front.clone(), Bytes::copy_from_slice(received));
-        front.spawn(self.serve(Transport::Plain(Tcp::Unregistered(stream)), received));
+        let (http_runtime, received) = (self.http_runtime.clone(), Bytes::copy_from_slice(received));
+        http_runtime.spawn(self.serve(Transport::Plain(Tcp::Unregistered(stream)), received));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::reception::Reception;
+use super::acceptor::Acceptor;
 use super::reserve_descriptor::ReserveDescriptor;
 use crate::metrics::LimitKey;
 use crate::server::connection::Accepting;
@@ -23,7 +23,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Listener {
     pub socket: Accepting,
     /// Receives its connections.
-    pub reception: Arc<Reception>,
+    pub acceptor: Arc<Acceptor>,
 }
 
 impl Listener {
@@ -33,15 +33,15 @@ impl Listener {
         let mut reserve = ReserveDescriptor::new();
         loop {
             match self.next().await {
-                Ok((stream, peer)) => self.reception.accept(stream, peer),
+                Ok((stream, peer)) => self.acceptor.accept(stream, peer),
                 Err(error) if is_exhausted(&error) => {
-                    self.reception.wake_shards(); // connections that were accepted before do not wait for the refusal
-                    self.reception.limit_hit(LimitKey::Fds);
+                    self.acceptor.wake_shards(); // connections that were accepted before do not wait for the refusal
+                    self.acceptor.limit_hit(LimitKey::Fds);
                     if warned_at.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
                         warned_at = Some(Instant::now());
                         tracing::warn!(%error, "can't accept; raise the limit of open files (ulimit -n) or lower limits.sessions");
                     }
-                    if !reserve.refuse_one(&self.socket, self.reception.is_plain()).await {
+                    if !reserve.refuse_one(&self.socket, self.acceptor.is_plain()).await {
                         tokio::time::sleep(BACK_OFF).await;
                     }
                 }
@@ -56,7 +56,7 @@ impl Listener {
         poll_fn(|cx| {
             let accepted = accepting.as_mut().poll(cx);
             if accepted.is_pending() {
-                self.reception.wake_shards();
+                self.acceptor.wake_shards();
             }
             accepted
         })

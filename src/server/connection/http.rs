@@ -23,7 +23,7 @@ use crate::server::granted::Granted;
 use crate::server::limits::{Accounts, HttpConnections, Rejections, no_place};
 use crate::server::request::{FIELDS_MAX, Fields, Head, is_trusted_proxy};
 use crate::server::response::Problem;
-use crate::server::routes::{Entrance, Outcome, Routes};
+use crate::server::routes::{ListenerKind, Outcome, Routes};
 use crate::server::streaming::{EmulatedTransport, StreamKind};
 use crate::server::websocket::is_asked;
 use crate::shard::Expected;
@@ -34,24 +34,24 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// The HTTP of one listener.
 pub struct Http {
     routes: Arc<Routes>,
-    entrance: Entrance,
+    listener: ListenerKind,
     live: Arc<Live>,
     rejections: Arc<Rejections>,
     connections: Arc<HttpConnections>,
 }
 
 impl Http {
-    /// Requests come by `entrance`, and `routes` answers them.
-    pub fn new(routes: &Arc<Routes>, entrance: Entrance, live: &Arc<Live>, accounts: &Accounts) -> Self {
+    /// `routes` answer the requests that come by `listener`.
+    pub fn new(routes: &Arc<Routes>, listener: ListenerKind, live: &Arc<Live>, accounts: &Accounts) -> Self {
         let Accounts { rejections, connections, .. } = accounts;
         let (rejections, connections) = (Arc::clone(rejections), Arc::clone(connections));
-        Self { routes: Arc::clone(routes), entrance, live: Arc::clone(live), rejections, connections }
+        Self { routes: Arc::clone(routes), listener, live: Arc::clone(live), rejections, connections }
     }
 
     /// Grants the handshake or stream that `head` asks for. `None` leaves the request to [`Http::serve`], and has no
     /// effect.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr) -> Option<Granted> {
-        self.routes.grant(head, peer, self.entrance)
+        self.routes.grant(head, peer, self.listener)
     }
 
     /// Serves `peer` until the connection ends or becomes a session.
@@ -69,7 +69,7 @@ impl Http {
             } else if let Err(no_room) = self.enter(&request, peer, progress) {
                 Outcome::Answer(no_room.into())
             } else {
-                self.routes.answer(request, peer, self.entrance).await
+                self.routes.answer(request, peer, self.listener).await
             };
             (outcome, self.live.load().limits.keep_alive)
         };

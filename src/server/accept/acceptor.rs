@@ -21,7 +21,7 @@ use crate::server::request::is_trusted_proxy;
 use crate::shard::{HandshakeHandler, PendingConnection, Shards};
 
 /// What the connections of one listening socket share.
-pub struct Reception {
+pub struct Acceptor {
     /// The HTTP of this listener.
     pub http: Arc<Http>,
     /// The certificate in force, if this listener has TLS.
@@ -36,11 +36,11 @@ pub struct Reception {
     /// Connections before the end of their first head, over all listeners.
     pub pending: Arc<PendingHandshakes>,
     /// The runtime of HTTP and TLS connections.
-    pub front: Handle,
+    pub http_runtime: Handle,
 }
 
-impl Reception {
-    /// Hands an accepted connection to its shard or to HTTP. The shard sees the connection after [`Reception::wake_shards`].
+impl Acceptor {
+    /// Hands an accepted connection to its shard or to HTTP. The shard sees the connection after [`Acceptor::wake_shards`].
     pub fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let config = self.live.load();
         if peer.ip() == UNIX_PEER
@@ -51,7 +51,7 @@ impl Reception {
         let until = Instant::now() + config.limits.handshake_timeout;
         let Some(pending) = self.take_pending_place(peer, &config) else { return };
         if config.server.proxy_protocol && is_trusted_proxy(peer.ip(), &config.server) {
-            drop(self.front.spawn(Arc::clone(self).behind_proxy(stream, peer, until, pending, config)));
+            drop(self.http_runtime.spawn(Arc::clone(self).behind_proxy(stream, peer, until, pending, config)));
         } else {
             self.receive(stream, peer, until, pending, config);
         }
@@ -78,10 +78,10 @@ impl Reception {
     }
 
     fn receive(&self, stream: TcpStream, peer: SocketAddr, until: Instant, pending: PendingPlace, config: Arc<Config>) {
-        let (http, rejections, front) = (Arc::clone(&self.http), Arc::clone(&self.rejections), self.front.clone());
-        let accepted = Box::new(Accepted { http, rejections, front, peer, until, pending, config });
+        let (http, rejections, http_runtime) = (Arc::clone(&self.http), Arc::clone(&self.rejections), self.http_runtime.clone());
+        let accepted = Box::new(Accepted { http, rejections, http_runtime, peer, until, pending, config });
         match (self.tls.load(), &self.sessions) {
-            (Some(tls), _) => drop(self.front.spawn(accepted.secure(stream, tls))),
+            (Some(tls), _) => drop(self.http_runtime.spawn(accepted.secure(stream, tls))),
             (None, None) => accepted.forward(stream, &[]),
             (None, Some(shards)) => {
                 let timeout = until.duration_since(Instant::now());
