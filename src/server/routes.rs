@@ -83,55 +83,48 @@ impl Routes {
         let head = Head::from(&parts);
         let address = client_address(peer, head.fields, &config.server);
         let cors = Cors::of(&head, &config);
-        let requested = match session_request(&head, &cors, listener, &config) {
-            Ok(requested) => requested,
+        let granted = match session_request(&head, &cors, listener, &config) {
             Err(refused) => {
                 if cors.is_foreign_page() {
                     self.rejections.log_origin(cors.origin().unwrap_or_default());
                 }
-                return Outcome::Answer(with_security_headers(self.refusal(refused, address)));
+                Err(self.refusal(refused, address))
             }
-        };
-        match requested {
-            Some(SessionRequest::WebSocket) => {
-                return match self.upgrades.grant(&head, address) {
-                    Ok(granted) => self.expect(granted, empty(StatusCode::SWITCHING_PROTOCOLS)).await,
-                    Err(refused) => Outcome::Answer(with_security_headers(self.refusal(refused, address))),
-                };
+            Ok(Some(SessionRequest::WebSocket)) => {
+                let granted = self.upgrades.grant(&head, address);
+                granted.map(|granted| (granted, empty(StatusCode::SWITCHING_PROTOCOLS))).map_err(|refused| self.refusal(refused, address))
             }
-            Some(SessionRequest::Stream(kind)) if *head.method == Method::HEAD => {
-                return self.finish(self.streams.check(kind, &head, address).map(|_| head_alone(kind)), kind, &head, &cors, address);
+            Ok(Some(SessionRequest::Stream(kind))) if *head.method == Method::HEAD => {
+                let answer = self.streams.check(kind, &head, address).map(|_| head_alone(kind));
+                Err(cors.add_to(answer.unwrap_or_else(|refused| self.stream_refusal(refused, kind, &head, address))))
             }
-            Some(SessionRequest::Stream(kind)) => {
-                return match self.streams.grant(kind, &head, &cors, address) {
-                    Ok(granted) => self.expect(granted, closing()).await,
-                    Err(refused) => self.finish(Err(refused), kind, &head, &cors, address),
-                };
-            }
-            Some(SessionRequest::Emulated(transport)) => {
+            Ok(Some(SessionRequest::Stream(kind))) => match self.streams.grant(kind, &head, &cors, address) {
+                Ok(granted) => Ok((granted, closing())),
+                Err(refused) => Err(cors.add_to(self.stream_refusal(refused, kind, &head, address))),
+            },
+            Ok(Some(SessionRequest::Emulated(transport))) => {
                 let first = match head.method {
                     &Method::GET => EmulatedStreams::first_of_query(head.query),
                     _ => self.emulated.first_of_body(&parts.headers, body).await,
                 };
-                return match first.and_then(|first| self.emulated.grant(transport, &head, first, &cors, address)) {
-                    Ok(granted) => self.expect(granted, closing()).await,
-                    Err(Refused(reason, problem)) => {
-                        self.rejections.count(reason, address.ip(), &problem.detail);
-                        let mut answer = Answer::from(problem);
-                        cors.add_to(&mut answer);
-                        Outcome::Answer(with_security_headers(answer))
-                    }
-                };
+                match first.and_then(|first| self.emulated.grant(transport, &head, first, &cors, address)) {
+                    Ok(granted) => Ok((granted, closing())),
+                    Err(refused) => Err(cors.add_to(self.count(refused, address).into())),
+                }
             }
-            None => {}
+            Ok(None) => {
+                if let Some(preflight) = cors.preflight(&head) {
+                    return Outcome::Answer(preflight);
+                }
+                // Boxed, because this future would enlarge that of a handshake.
+                let answer = Box::pin(self.api.respond(&parts, body, address.ip(), listener.surface)).await;
+                Err(cors.add_to(answer.unwrap_or_else(Answer::from)))
+            }
+        };
+        match granted {
+            Ok((Granted { head, session }, answer)) => Outcome::Session { answer, expected: self.shards.expect(session).await, head },
+            Err(answer) => Outcome::Answer(with_security_headers(answer)),
         }
-        if let Some(preflight) = cors.preflight(&head) {
-            return Outcome::Answer(preflight);
-        }
-        // Boxed, because this future would enlarge that of a handshake.
-        let mut answer = Box::pin(self.api.respond(&parts, body, address.ip(), listener.surface)).await.unwrap_or_else(Answer::from);
-        cors.add_to(&mut answer);
-        Outcome::Answer(with_security_headers(answer))
     }
 
     /// Grants a request for a session. `None` leaves the request to [`Self::answer`], which tries again and counts the refusal; it has no
@@ -151,37 +144,23 @@ impl Routes {
         }
     }
 
-    /// Registers a granted session with a shard, which then expects its socket.
-    async fn expect(&self, granted: Granted, answer: Answer) -> Outcome {
-        let Granted { head, session } = granted;
-        Outcome::Session { answer, expected: self.shards.expect(session).await, head }
-    }
-
-    /// The answer to a request for a stream that does not become one.
-    fn finish<'a>(
-        &self,
-        answer: Result<Answer, Refused>,
-        kind: StreamKind,
-        head: &Head<'a, impl Fields<'a>>,
-        cors: &Cors<'_>,
-        address: SocketAddr,
-    ) -> Outcome {
-        let mut answer = answer.unwrap_or_else(|refused| {
-            let Refused(reason, problem) = &refused;
-            self.rejections.count(*reason, address.ip(), &problem.detail);
-            self.streams.count(&refused, address);
-            streaming::refusal(refused, head, kind)
-        });
-        cors.add_to(&mut answer);
-        Outcome::Answer(with_security_headers(answer))
-    }
-
     /// The answer to a refused request for a session. It closes the connection: a proxy that takes the refusal for a
     /// 101 would pass requests through unseen.
     fn refusal(&self, refused: Refused, address: SocketAddr) -> Answer {
+        self.count(refused, address).closing().into()
+    }
+
+    /// The answer to a refused request for a stream.
+    fn stream_refusal<'a>(&self, refused: Refused, kind: StreamKind, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Answer {
+        self.streams.count(&refused, address);
+        streaming::refusal(refused.0, self.count(refused, address), head, kind)
+    }
+
+    /// Counts a refused request for a session, and returns what answers it.
+    fn count(&self, refused: Refused, address: SocketAddr) -> Problem {
         let Refused(reason, problem) = refused;
         self.rejections.count(reason, address.ip(), &problem.detail);
-        problem.closing().into()
+        problem
     }
 }
 

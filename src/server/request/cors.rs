@@ -63,10 +63,11 @@ impl<'a> Cors<'a> {
     }
 
     /// Adds [`Cors::headers`] to `answer`.
-    pub fn add_to(&self, answer: &mut Answer) {
+    pub fn add_to(&self, mut answer: Answer) -> Answer {
         for (name, value) in self.headers() {
             answer.headers_mut().append(name, value);
         }
+        answer
     }
 
     /// Whether the page's origin is not allowed. Its handshakes, POSTs and DELETEs are refused.
@@ -105,7 +106,6 @@ impl<'a> Cors<'a> {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         let max_age = if self.audience == Some(Audience::Emulated) { "300" } else { "600" };
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(max_age));
-        self.add_to(&mut answer);
-        Some(answer)
+        Some(self.add_to(answer))
     }
 }

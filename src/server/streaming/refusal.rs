@@ -9,12 +9,11 @@ use super::accept_header::{AcceptMatch, accept_match};
 use super::kind::StreamKind;
 use crate::metrics::RejectReason;
 use crate::server::request::{Fields, Head};
-use crate::server::response::{Answer, Refused, of_type};
+use crate::server::response::{Answer, Problem, of_type};
 
 /// The answer to a refused request for a stream of `kind`. An EventSource never reconnects after an HTTP error. So a
 /// temporary refusal is a stream that only has `retry:` and ends; each gets another time.
-pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: StreamKind) -> Answer {
-    let Refused(reason, problem) = refused;
+pub fn answer<'a>(reason: RejectReason, problem: Problem, head: &Head<'a, impl Fields<'a>>, kind: StreamKind) -> Answer {
     let is_for_now = matches!(
         reason,
         RejectReason::Draining
