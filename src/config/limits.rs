@@ -41,40 +41,40 @@ macro_rules! limits {
 }
 
 limits! {
-    message_bytes: usize = 64 << 10, whole 1..=64 << 20;
-    frame_bytes: usize = 1 << 20, whole 1..=64 << 20;
-    unfinished_bytes_per_address: usize = 16 << 20, whole 0..=BYTES_MAX;
-    sessions: usize = 100_000, whole 1..=10_000_000;
-    sessions_per_address: usize = 1_000, whole 1..=10_000_000;
-    subscriptions_per_session: usize = 1_000, whole 1..=10_000_000;
-    outbox_bytes: usize = 1 << 20, whole 256..=1 << 30;
-    inbox_bytes: usize = 64 << 20, whole 1..=BYTES_MAX;
-    commands_per_second: u32 = 100, whole RATE;
-    commands_burst: u32 = 200, whole RATE;
+    message_bytes: usize = 64 << 10, integer 1..=64 << 20;
+    frame_bytes: usize = 1 << 20, integer 1..=64 << 20;
+    unfinished_bytes_per_address: usize = 16 << 20, integer 0..=BYTES_MAX;
+    sessions: usize = 100_000, integer 1..=10_000_000;
+    sessions_per_address: usize = 1_000, integer 1..=10_000_000;
+    subscriptions_per_session: usize = 1_000, integer 1..=10_000_000;
+    outbox_bytes: usize = 1 << 20, integer 256..=1 << 30;
+    inbox_bytes: usize = 64 << 20, integer 1..=BYTES_MAX;
+    commands_per_second: u32 = 100, integer RATE;
+    commands_burst: u32 = 200, integer RATE;
     handshake_timeout: Duration = Duration::from_secs(5), duration WAIT;
-    header_bytes: usize = 16 << 10, whole 256..=1 << 20;
+    header_bytes: usize = 16 << 10, integer 256..=1 << 20;
     body_timeout: Duration = Duration::from_secs(30), duration WAIT;
     keep_alive: Duration = Duration::from_secs(75), duration WAIT;
-    pending: usize = 4_096, whole 1..=1_000_000;
-    pending_per_address: usize = 256, whole 1..=1_000_000;
-    http_connections: usize = 10_000, whole 1..=10_000_000;
-    http_connections_per_address: usize = 100, whole 1..=10_000_000;
-    http_bytes: usize = 256 << 20, whole 1..=BYTES_MAX;
-    reference_bytes: usize = 64 << 20, whole 0..=BYTES_MAX;
-    failures_per_minute: u32 = 60, whole RATE;
-    frames_per_second: u32 = 1_000, whole RATE;
-    frames_burst: u32 = 2_000, whole RATE;
+    pending: usize = 4_096, integer 1..=1_000_000;
+    pending_per_address: usize = 256, integer 1..=1_000_000;
+    http_connections: usize = 10_000, integer 1..=10_000_000;
+    http_connections_per_address: usize = 100, integer 1..=10_000_000;
+    http_bytes: usize = 256 << 20, integer 1..=BYTES_MAX;
+    reference_bytes: usize = 64 << 20, integer 0..=BYTES_MAX;
+    failures_per_minute: u32 = 60, integer RATE;
+    frames_per_second: u32 = 1_000, integer RATE;
+    frames_burst: u32 = 2_000, integer RATE;
     message_timeout: Duration = Duration::from_secs(30), duration WAIT;
     write_timeout: Duration = Duration::from_secs(10), duration WAIT;
     /// A configured 0 has been replaced by a quarter of the memory.
     outbox_total_bytes: usize = 1 << 30, bytes_of_memory 0..=BYTES_MAX;
-    topics: usize = 1_000_000, whole 1..=100_000_000;
-    topics_per_address: usize = 100_000, whole 1..=100_000_000;
-    history_bytes: usize = 1 << 30, whole 0..=BYTES_MAX;
-    subscriptions_total: usize = 5_000_000, whole 1..=1_000_000_000;
-    idempotency_keys: usize = 100_000, whole 1..=10_000_000;
-    pattern_shapes: usize = 128, whole 1..=65_536;
-    pattern_shapes_per_address: usize = 32, whole 1..=65_536;
+    topics: usize = 1_000_000, integer 1..=100_000_000;
+    topics_per_address: usize = 100_000, integer 1..=100_000_000;
+    history_bytes: usize = 1 << 30, integer 0..=BYTES_MAX;
+    subscriptions_total: usize = 5_000_000, integer 1..=1_000_000_000;
+    idempotency_keys: usize = 100_000, integer 1..=10_000_000;
+    pattern_shapes: usize = 128, integer 1..=65_536;
+    pattern_shapes_per_address: usize = 32, integer 1..=65_536;
     ping_interval: Duration = Duration::from_secs(30), duration WAIT;
     pong_timeout: Duration = Duration::from_secs(15), duration WAIT;
     auth_timeout: Duration = Duration::from_secs(5), duration WAIT;
@@ -95,7 +95,7 @@ impl Limits {
 impl Section<'_> {
     /// Reads a number of bytes. 0, or an absent key, means a quarter of the memory that this process may use.
     fn bytes_of_memory(&self, key: &str, default: usize, range: RangeInclusive<u64>) -> usize {
-        match self.whole(key, 0, range) {
+        match self.integer(key, 0, range) {
             0 => memory::available().and_then(|bytes| usize::try_from(bytes / 4).ok()).unwrap_or(default),
             bytes => bytes,
         }

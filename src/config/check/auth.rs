@@ -16,7 +16,7 @@ pub(super) fn auth(section: &Section<'_>, raw: &Raw) -> Auth {
         authenticated: section.table("authenticated", grants),
         audience: section.entry("audience").map_or(default.audience, |entry| audience(&entry.open())),
         issuer: issuer(section),
-        require_exp: section.truth("require_exp", default.require_exp),
+        require_exp: section.boolean("require_exp", default.require_exp),
         keys: section.tables("keys", |key| token_key(key, raw)).into_iter().flatten().collect(),
         api_keys: api_keys(section),
     }
@@ -130,8 +130,8 @@ fn api_keys(auth: &Section<'_>) -> Vec<ApiKey> {
             name: name.map(|(text, _)| text.to_owned()).unwrap_or_default(),
             key: key.map(|(text, _)| text.to_owned()).unwrap_or_default(),
             grants: grants(section),
-            admin: section.truth("admin", false),
-            commands_per_second: section.entry("commands_per_second").and_then(|entry| entry.open().whole(1..=1_000_000_000)),
+            admin: section.boolean("admin", false),
+            commands_per_second: section.entry("commands_per_second").and_then(|entry| entry.open().integer(1..=1_000_000_000)),
         }
     })
 }

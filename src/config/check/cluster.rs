@@ -21,11 +21,11 @@ pub(super) fn cluster(section: &Section<'_>, rules: &Rules, raw: &Raw) -> Option
     let login = login(section, raw);
     let tls = section.table("tls", |section| tls(section, raw));
     let name = section.parsed("name", String::new(), gateway_name);
-    let (publish_inflight, wait) = (section.whole("publish_inflight", 4_096, 1..=1_000_000), ("100ms", "1h"));
+    let (publish_inflight, wait) = (section.integer("publish_inflight", 4_096, 1..=1_000_000), ("100ms", "1h"));
     let publish_timeout = section.duration("publish_timeout", Duration::from_secs(5), wait);
     let grace = section.duration("grace", Duration::from_secs(30), ("0s", "1d"));
     let presence_timeout = section.duration("presence_timeout", Duration::from_secs(5), ("2s", "1h"));
-    let members_bytes = section.whole("members_bytes", 256 << 20, 1 << 20..=1 << 40);
+    let members_bytes = section.integer("members_bytes", 256 << 20, 1 << 20..=1 << 40);
     let mut streams: Vec<Stream> = Vec::new();
     for stream in section.tables("streams", |section| stream(section, rules)).into_iter().flatten() {
         if let Some(other) = streams.iter().find(|other| Scope::from(other.pattern.clone()).overlaps(&stream.pattern)) {
@@ -120,11 +120,11 @@ fn stream(section: &Section<'_>, rules: &Rules) -> Option<Stream> {
         Some((pattern, rule.map_or(Duration::from_secs(3600), |rule| rule.history_ttl)))
     });
     let history = pattern.as_ref().map_or(0, |(pattern, _)| rules.longest_history(pattern) as u64);
-    let retain = section.whole("retain", RETAIN.max(history + 1), 1..=10_000_001);
+    let retain = section.integer("retain", RETAIN.max(history + 1), 1..=10_000_001);
     if retain <= history {
         section.add_problem(format_args!("retain = {retain} is not more than the history of its rules; write {} or more", history + 1));
     }
-    let replicas = section.whole("replicas", 3, 1..=5);
+    let replicas = section.integer("replicas", 3, 1..=5);
     let storage = section.choice("storage", StreamStorage::File, &[("file", StreamStorage::File), ("memory", StreamStorage::Memory)]);
     let max_bytes = section.parsed("max_bytes", 0, bytes);
     let (pattern, max_age) = pattern?;

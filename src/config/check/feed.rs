@@ -19,7 +19,7 @@ pub(super) fn feed(section: &Section<'_>, raw: &Raw) -> Feed {
 fn simulator(section: &Section<'_>) -> Option<Simulator> {
     let default = Simulator::default();
     let mut seen = BTreeSet::new();
-    let enabled = section.truth("enabled", false);
+    let enabled = section.boolean("enabled", false);
     let given = section.entry("symbols").is_some();
     let symbols = section.list("symbols", |entry| {
         let symbol = entry.parsed(symbol)?;
@@ -34,7 +34,7 @@ fn simulator(section: &Section<'_>) -> Option<Simulator> {
     let simulator = Simulator {
         symbols: if given { symbols } else { default.symbols },
         interval: section.duration("interval", default.interval, ("1us", "1d")),
-        seed: section.whole("seed", default.seed, 0..=i64::MAX as u64),
+        seed: section.integer("seed", default.seed, 0..=i64::MAX as u64),
     };
     enabled.then_some(simulator)
 }
@@ -62,7 +62,7 @@ fn replay(section: &Section<'_>, raw: &Raw) -> Option<Replay> {
         None => Some("timestamp".to_owned()),
     };
     let speed = section.entry("speed").map_or(Some(1.0), |entry| entry.number());
-    let repeat = section.truth("repeat", false);
+    let repeat = section.boolean("repeat", false);
     Some(Replay { file: file?, topic: topic?, time: time?, speed: speed?, repeat })
 }
 

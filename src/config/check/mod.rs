@@ -57,7 +57,7 @@ impl Config {
     /// Reads and checks all layers. A configuration with problems is for further checks only. In it, an invalid
     /// `[auth]`, `[feed]` or `server.tls` is left out, so that no problem is reported twice.
     pub fn draft(sources: &Sources) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-        let raw = sources.laid_over()?;
+        let raw = sources.merged()?;
         let report = Report::default();
         let config = config(&raw, &report);
         let mut problems = report.into_problems(keys);
@@ -90,7 +90,7 @@ fn sections(root: &Section<'_>, raw: &Raw, report: &Report) -> Config {
     let mut config = Config {
         server: root.table("server", |section| server(section, raw, report)),
         admin: root.table("admin", |section| admin(section, raw, report)),
-        auth: sound(report, || root.section("auth").with_secrets().read(|section| auth(section, raw))),
+        auth: valid_or_default(report, || root.section("auth").with_secrets().read(|section| auth(section, raw))),
         limits: root.table("limits", Limits::read),
         deflate: root.table("deflate", deflate),
         log: root.table("log", log),
@@ -99,19 +99,19 @@ fn sections(root: &Section<'_>, raw: &Raw, report: &Report) -> Config {
         rules: rules(root),
         echo: root.table("echo", served),
         endpoints: endpoints(&root.section("endpoints")),
-        feed: sound(report, || root.table("feed", |section| feed(section, raw))),
+        feed: valid_or_default(report, || root.table("feed", |section| feed(section, raw))),
         store: root.table("store", |section| store(section, raw)),
         cluster: None,
         secret_files: Vec::new(),
     };
-    config.cluster = sound(report, || root.table("cluster", |section| cluster(section, &config.rules, raw)));
+    config.cluster = valid_or_default(report, || root.table("cluster", |section| cluster(section, &config.rules, raw)));
     config.secret_files = report.origins_of_secrets().iter().filter_map(|origin| raw.file_of(origin)).map(Path::to_owned).collect();
     config.secret_files.extend(config.server.tls.iter().chain(&config.admin.tls).map(|tls| tls.key.clone()));
     config
 }
 
 /// The result of `read`, or the default if `read` reported a problem.
-fn sound<T: Default>(report: &Report, read: impl FnOnce() -> T) -> T {
+fn valid_or_default<T: Default>(report: &Report, read: impl FnOnce() -> T) -> T {
     let problems_before = report.problem_count();
     let part = read();
     if report.problem_count() == problems_before { part } else { T::default() }
@@ -121,7 +121,7 @@ fn server(section: &Section<'_>, raw: &Raw, report: &Report) -> Server {
     const CLIENT_ADDRESS_HEADERS: [(&str, ClientAddressHeader); 2] =
         [("x-forwarded-for", ClientAddressHeader::XForwardedFor), ("forwarded", ClientAddressHeader::Forwarded)];
     let default = Server::default();
-    let shards = section.whole("shards", 0, 0..=SHARDS_MAX);
+    let shards = section.integer("shards", 0, 0..=SHARDS_MAX);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX as usize);
     Server {
         listen: section.entry("listen").map_or(default.listen, listen_addresses),
@@ -129,10 +129,10 @@ fn server(section: &Section<'_>, raw: &Raw, report: &Report) -> Server {
         shards: if shards == 0 { cores() } else { shards },
         drain: section.duration("drain", default.drain, ("0s", "1d")),
         origins: section.list("origins", |entry| entry.parsed(OriginPattern::parse)),
-        tls: sound(report, || section.table("tls", |section| tls(section, raw))),
+        tls: valid_or_default(report, || section.table("tls", |section| tls(section, raw))),
         coalesce: section.duration("coalesce", default.coalesce, ("0s", "1s")),
         trusted_proxies: section.list("trusted_proxies", |entry| entry.parsed(network)),
-        proxy_protocol: section.truth("proxy_protocol", default.proxy_protocol),
+        proxy_protocol: section.boolean("proxy_protocol", default.proxy_protocol),
         client_address_header: section.choice("client_address_header", default.client_address_header, &CLIENT_ADDRESS_HEADERS),
         hosts: section.list("hosts", |entry| entry.parsed(host)),
     }
@@ -172,19 +172,19 @@ fn admin(section: &Section<'_>, raw: &Raw, report: &Report) -> Admin {
     Admin {
         listen: entry.map_or(default.listen, listen_addresses),
         unix_mode: section.parsed("unix_mode", default.unix_mode, socket_mode),
-        tls: sound(report, || section.table("tls", |section| tls(section, raw))),
+        tls: valid_or_default(report, || section.table("tls", |section| tls(section, raw))),
     }
 }
 
 fn deflate(section: &Section<'_>) -> Deflate {
     let default = Deflate::default();
     Deflate {
-        enabled: section.truth("enabled", default.enabled),
-        threshold: section.whole("threshold", default.threshold, 0..=1 << 30),
-        level: section.whole("level", default.level, 1..=9),
-        history: section.truth("history", default.history),
-        references: section.whole("references", default.references, 1..=64),
-        topics: section.whole("topics", default.topics, 1..=1_024),
+        enabled: section.boolean("enabled", default.enabled),
+        threshold: section.integer("threshold", default.threshold, 0..=1 << 30),
+        level: section.integer("level", default.level, 1..=9),
+        history: section.boolean("history", default.history),
+        references: section.integer("references", default.references, 1..=64),
+        topics: section.integer("topics", default.topics, 1..=1_024),
     }
 }
 
@@ -195,7 +195,7 @@ fn store(section: &Section<'_>, raw: &Raw) -> Store {
 }
 
 fn served(section: &Section<'_>) -> Served {
-    Served { enabled: section.truth("enabled", Served::default().enabled) }
+    Served { enabled: section.boolean("enabled", Served::default().enabled) }
 }
 
 fn log(section: &Section<'_>) -> Log {
@@ -204,7 +204,7 @@ fn log(section: &Section<'_>) -> Log {
 
 fn centrifugo(section: &Section<'_>) -> Centrifugo {
     let default = Centrifugo::default();
-    Centrifugo { enabled: section.truth("enabled", default.enabled), personal: section.parsed("personal", default.personal, personal) }
+    Centrifugo { enabled: section.boolean("enabled", default.enabled), personal: section.parsed("personal", default.personal, personal) }
 }
 
 /// Reads a topic with `{user}` in it, or an empty text.
@@ -238,7 +238,7 @@ fn rule(section: &Section<'_>) -> Rule {
         [("history", TopicDeflate::History), ("alone", TopicDeflate::Alone), ("off", TopicDeflate::Off)];
     let pattern = section.required("match", section.entry("match"), "write the pattern of the topics that it rules, as in \"chat.>\"");
     let default = Rule::plain(pattern.and_then(|(_, entry)| entry.scope()));
-    let history = section.whole("history", default.history, 0..=10_000_000);
+    let history = section.integer("history", default.history, 0..=10_000_000);
     let entry = section.entry("on_slow");
     let on_slow = entry.as_ref().and_then(|entry| entry.choice(&ON_SLOW));
     if let (Some(entry), Some(OnSlow::Replay), 0) = (&entry, on_slow, history) {
@@ -247,14 +247,14 @@ fn rule(section: &Section<'_>) -> Rule {
     Rule {
         history,
         history_ttl: section.duration("history_ttl", default.history_ttl, ("1us", "3650d")),
-        last: section.whole("last", default.last, 0..=10_000_000),
+        last: section.integer("last", default.last, 0..=10_000_000),
         on_slow: on_slow.unwrap_or(if history > 0 { OnSlow::Replay } else { default.on_slow }),
         max_age: section.entry("max_age").and_then(|entry| entry.duration(("1us", "3650d"))),
-        presence: section.truth("presence", default.presence),
-        sender: section.truth("sender", default.sender),
+        presence: section.boolean("presence", default.presence),
+        sender: section.boolean("sender", default.sender),
         pushes_joins: section.parsed("join_leave", default.pushes_joins, pushes_joins),
-        publish_for_subscribers: section.truth("publish_for_subscribers", default.publish_for_subscribers),
-        user_channels: section.truth("user_channels", default.user_channels),
+        publish_for_subscribers: section.boolean("publish_for_subscribers", default.publish_for_subscribers),
+        user_channels: section.boolean("user_channels", default.user_channels),
         deflate: section.choice("deflate", default.deflate, &DEFLATE),
         ..default
     }

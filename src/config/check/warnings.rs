@@ -36,17 +36,17 @@ impl Config {
             let advice = "is read from server.trusted_proxies, which names nobody; list the proxies";
             warnings.push(format!("server.proxy_protocol = true {advice}"));
         }
-        self.idle_rules(&mut warnings);
-        self.users_of_nobody(&mut warnings);
+        self.ineffective_rules(&mut warnings);
+        self.misplaced_users(&mut warnings);
         warnings
     }
 
     /// Warns about `{user}` in anonymous grants, which apply to sessions without a user too, and in rules, which have
     /// no user.
-    fn users_of_nobody(&self, warnings: &mut Vec<String>) {
-        let everybodys = self.auth.anonymous.iter().flat_map(|lists| lists.subscribe.iter().chain(&lists.publish));
+    fn misplaced_users(&self, warnings: &mut Vec<String>) {
+        let granted = self.auth.anonymous.iter().flat_map(|lists| lists.subscribe.iter().chain(&lists.publish));
         warnings.extend(
-            everybodys
+            granted
                 .filter(|grant| grant.names_user())
                 .map(|grant| format!("auth.anonymous grants \"{grant}\", which nobody anonymous gets; put it into auth.authenticated")),
         );
@@ -67,7 +67,8 @@ impl Config {
         warnings.extend(self.auth.api_keys.iter().enumerate().filter_map(|(index, key)| weak_key(index, key)));
     }
 
-    fn idle_rules(&self, warnings: &mut Vec<String>) {
+    /// Warns about rules that another one covers, and about `last` beyond `history`.
+    fn ineffective_rules(&self, warnings: &mut Vec<String>) {
         let (rules, mut earlier_rules) = (self.rules.iter().collect::<Vec<_>>(), RuleIndex::default());
         for (index, rule) in rules.iter().enumerate() {
             if rule.last > rule.history {

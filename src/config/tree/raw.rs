@@ -75,7 +75,7 @@ impl Sources {
 
     /// Merges all layers into one tree, in which every value has its origin. The error names the layers that can't be
     /// read.
-    pub fn laid_over(&self) -> Result<Raw, Vec<Problem>> {
+    pub fn merged(&self) -> Result<Raw, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut layers = Vec::new();
         let mut keep = |layer: Result<Layer, Problem>| match layer {

@@ -117,8 +117,8 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a whole number within `range`.
-    pub fn whole<T: TryFrom<u64>>(&self, key: &str, default: T, range: RangeInclusive<u64>) -> T {
-        self.entry(key).and_then(|entry| entry.open().whole(range)).unwrap_or(default)
+    pub fn integer<T: TryFrom<u64>>(&self, key: &str, default: T, range: RangeInclusive<u64>) -> T {
+        self.entry(key).and_then(|entry| entry.open().integer(range)).unwrap_or(default)
     }
 
     /// Reads a duration within `range`, whose ends are written as in a file.
@@ -127,8 +127,8 @@ impl<'a> Section<'a> {
     }
 
     /// Reads `true` or `false`.
-    pub fn truth(&self, key: &str, default: bool) -> bool {
-        self.entry(key).and_then(|entry| entry.open().truth()).unwrap_or(default)
+    pub fn boolean(&self, key: &str, default: bool) -> bool {
+        self.entry(key).and_then(|entry| entry.open().boolean()).unwrap_or(default)
     }
 
     /// Reads one of the `known` words.
@@ -229,7 +229,7 @@ impl<'a> Entry<'a> {
     /// Reads a text; `None`, without a problem, for another type.
     pub fn text_or_none(&self) -> Option<&'a str> {
         match &self.value.kind {
-            Kind::Text(text) => Some(text),
+            Kind::String(text) => Some(text),
             _ => None,
         }
     }
@@ -260,10 +260,10 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads a whole number within `range`.
-    pub fn whole<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Option<T> {
+    pub fn integer<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Option<T> {
         let (least, most) = (range.start(), range.end());
         let right = format!("write a whole number from {least} to {most}, without quotes");
-        let number = if let Kind::Whole(number) = self.value.kind { Some(number) } else { None };
+        let number = if let Kind::Integer(number) = self.value.kind { Some(number) } else { None };
         let number = self.or_refuse(number, format_args!("is not a whole number; {right}"))?;
         let fitting = u64::try_from(number).ok().filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
         self.or_refuse(fitting, format_args!("is out of range; {right}"))
@@ -272,8 +272,8 @@ impl<'a> Entry<'a> {
     /// Reads a number that is not negative.
     pub fn number(&self) -> Option<f64> {
         let number = match self.value.kind {
-            Kind::Whole(number) => number as f64,
-            Kind::Number(number) => number,
+            Kind::Integer(number) => number as f64,
+            Kind::Float(number) => number,
             _ => f64::NAN,
         };
         let fitting = Some(number).filter(|number| number.is_finite() && *number >= 0.0);
@@ -281,14 +281,14 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads `true` or `false`.
-    pub fn truth(&self) -> Option<bool> {
-        let truth = if let Kind::Truth(truth) = self.value.kind { Some(truth) } else { None };
-        self.or_refuse(truth, "is neither true nor false; write one of these, without quotes")
+    pub fn boolean(&self) -> Option<bool> {
+        let value = if let Kind::Boolean(value) = self.value.kind { Some(value) } else { None };
+        self.or_refuse(value, "is neither true nor false; write one of these, without quotes")
     }
 
     /// Reads a duration within `range`, whose ends are written as in a file.
     pub fn duration(&self, range: (&str, &str)) -> Option<Duration> {
-        if let Kind::Whole(number) = self.value.kind {
+        if let Kind::Integer(number) = self.value.kind {
             self.refuse(format_args!("has no unit; write \"{number}s\" for seconds (units: us, ms, s, m, h, d)"));
             return None;
         }
@@ -300,12 +300,12 @@ impl<'a> Entry<'a> {
 
     /// Whether the value is an empty list.
     pub fn is_empty_list(&self) -> bool {
-        matches!(&self.value.kind, Kind::List(items) if items.is_empty())
+        matches!(&self.value.kind, Kind::Array(items) if items.is_empty())
     }
 
     /// The entries of a list, or the value itself if it is not a list.
     pub fn into_one_or_more(self) -> Vec<Entry<'a>> {
-        if matches!(self.value.kind, Kind::List(_)) { self.items() } else { vec![self] }
+        if matches!(self.value.kind, Kind::Array(_)) { self.items() } else { vec![self] }
     }
 
     /// The entries of a list.
@@ -317,7 +317,7 @@ impl<'a> Entry<'a> {
 
     /// The entries of a list. The problem of another type ends with `right`.
     fn items_or(&self, right: &str) -> Vec<Entry<'a>> {
-        let Kind::List(items) = &self.value.kind else {
+        let Kind::Array(items) = &self.value.kind else {
             self.refuse(format_args!("is not a list; {right}"));
             return Vec::new();
         };
@@ -344,17 +344,17 @@ impl<'a> Entry<'a> {
 
 fn shown(value: &Value) -> String {
     match &value.kind {
-        Kind::Text(text) if text.chars().nth(SHOWN_MAX).is_some() => {
+        Kind::String(text) if text.chars().nth(SHOWN_MAX).is_some() => {
             format!("{:?}…", text.chars().take(SHOWN_MAX).collect::<String>())
         }
-        Kind::Text(text) => format!("{text:?}"),
-        Kind::Whole(number) => number.to_string(),
-        Kind::Number(number) => format!("{number:?}"),
-        Kind::Truth(truth) => truth.to_string(),
+        Kind::String(text) => format!("{text:?}"),
+        Kind::Integer(number) => number.to_string(),
+        Kind::Float(number) => format!("{number:?}"),
+        Kind::Boolean(value) => value.to_string(),
         Kind::Table(table) if table.is_empty() => "{}".to_owned(),
         Kind::Table(_) => "{…}".to_owned(),
-        Kind::List(items) if items.is_empty() => "[]".to_owned(),
-        Kind::List(_) => "[…]".to_owned(),
+        Kind::Array(items) if items.is_empty() => "[]".to_owned(),
+        Kind::Array(_) => "[…]".to_owned(),
     }
 }
 

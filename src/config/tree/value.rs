@@ -14,11 +14,11 @@ pub struct Value {
 /// The type and content of a value.
 #[derive(Debug, Clone)]
 pub enum Kind {
-    Text(String),
-    Whole(i64),
-    Number(f64),
-    Truth(bool),
-    List(Vec<Value>),
+    String(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    Array(Vec<Value>),
     Table(Table),
 }
 
@@ -29,13 +29,13 @@ impl Value {
     /// `value` with its `origin`.
     pub fn new(origin: &Arc<str>, value: toml::Value) -> Self {
         let kind = match value {
-            toml::Value::String(text) => Kind::Text(text),
-            toml::Value::Integer(number) => Kind::Whole(number),
-            toml::Value::Float(number) => Kind::Number(number),
-            toml::Value::Boolean(truth) => Kind::Truth(truth),
+            toml::Value::String(text) => Kind::String(text),
+            toml::Value::Integer(number) => Kind::Integer(number),
+            toml::Value::Float(number) => Kind::Float(number),
+            toml::Value::Boolean(value) => Kind::Boolean(value),
             // No key is a date, so a date fails as a text does.
-            toml::Value::Datetime(date) => Kind::Text(date.to_string()),
-            toml::Value::Array(items) => Kind::List(items.into_iter().map(|item| Self::new(origin, item)).collect()),
+            toml::Value::Datetime(date) => Kind::String(date.to_string()),
+            toml::Value::Array(items) => Kind::Array(items.into_iter().map(|item| Self::new(origin, item)).collect()),
             toml::Value::Table(table) => Kind::Table(table.into_iter().map(|(key, value)| (key, Self::new(origin, value))).collect()),
         };
         Self { origin: Arc::clone(origin), kind }

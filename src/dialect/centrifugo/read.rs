@@ -117,7 +117,7 @@ fn subscribe<'a>(body: impl Value<'a>) -> Option<Subscribe<'a>> {
             "channel" => subscribe.channel = value.text()?,
             "token" => subscribe.token = value.text()?,
             "data" => subscribe.data = value.payload()?,
-            "join_leave" => subscribe.join_leave = value.truth()?,
+            "join_leave" => subscribe.join_leave = value.boolean()?,
             "delta" => subscribe.delta = value.text()?,
             "tf" => subscribe.has_filter = true,
             "flag" => subscribe.flag = value.signed()?,
@@ -131,7 +131,7 @@ fn subscribe<'a>(body: impl Value<'a>) -> Option<Subscribe<'a>> {
 
 fn read_position<'a>(position: &mut ClientPosition<'a>, name: &str, value: impl Value<'a>) -> Option<()> {
     match name {
-        "recover" => position.recover = value.truth()?,
+        "recover" => position.recover = value.boolean()?,
         "offset" => position.offset = value.number()?,
         "epoch" => position.epoch = value.text()?,
         _ => {}
@@ -158,7 +158,7 @@ fn history<'a>(body: impl Value<'a>) -> Option<History<'a>> {
         match name {
             "channel" => history.channel = value.text()?,
             "limit" => history.limit = value.signed32()?,
-            "reverse" => history.reverse = value.truth()?,
+            "reverse" => history.reverse = value.boolean()?,
             "since" => {
                 let mut position = ClientPosition::default();
                 value.fields(&[("offset", 1), ("epoch", 2)], |name, value| read_position(&mut position, name, value))?;

@@ -41,7 +41,7 @@ fn write_reply<F: Fields>(fields: &mut F, reply: &Reply<'_>) {
         Reply::Error { id, error } => answer(fields, id, "error", 2, |fields| {
             fields.number("code", 1, error.code.into());
             fields.text("message", 2, error.message);
-            fields.truth("temporary", 3, error.temporary);
+            fields.boolean("temporary", 3, error.temporary);
         }),
         Reply::Connect { id, result } => answer(fields, id, "connect", 5, |fields| connect(fields, result)),
         Reply::Subscribe { id, result } => answer(fields, id, "subscribe", 6, |fields| subscribe(fields, result)),
@@ -90,10 +90,10 @@ fn write_push<F: Fields>(fields: &mut F, push: Push<'_>) {
         }),
         Push::Subscribe { result, data } => fields.message("subscribe", 9, |fields| {
             if let Some(position) = result.position {
-                fields.truth("recoverable", 1, true);
+                fields.boolean("recoverable", 1, true);
                 fields.text("epoch", 4, position.epoch.as_str());
                 fields.number("offset", 5, position.offset.0);
-                fields.truth("positioned", 6, result.positioned);
+                fields.boolean("positioned", 6, result.positioned);
             }
             if let Some((data, kind)) = data {
                 fields.payload("data", 7, &payload(data, kind));
@@ -113,7 +113,7 @@ fn connect<F: Fields>(fields: &mut F, result: &ConnectResult<'_>) {
     expires(fields, 3, result.expiry);
     fields.map("subs", 6, result.subs.iter().map(|(channel, result)| (channel, result)), subscribe);
     fields.number("ping", 7, whole_seconds(result.ping));
-    fields.truth("pong", 8, true);
+    fields.boolean("pong", 8, true);
     if let Some(emulation) = result.emulation {
         fields.text("session", 9, emulation.session);
         fields.text("node", 10, emulation.node);
@@ -123,12 +123,12 @@ fn connect<F: Fields>(fields: &mut F, result: &ConnectResult<'_>) {
 fn subscribe<F: Fields>(fields: &mut F, result: &SubscribeResult) {
     expires(fields, 1, result.expiry);
     if let Some(position) = result.position {
-        fields.truth("recoverable", 3, true);
+        fields.boolean("recoverable", 3, true);
         fields.text("epoch", 6, position.epoch.as_str());
-        fields.truth("recovered", 8, result.recovered);
+        fields.boolean("recovered", 8, result.recovered);
         fields.number("offset", 9, position.offset.0);
-        fields.truth("positioned", 10, result.positioned);
-        fields.truth("was_recovering", 12, result.was_recovering);
+        fields.boolean("positioned", 10, result.positioned);
+        fields.boolean("was_recovering", 12, result.was_recovering);
     }
 }
 
@@ -169,7 +169,7 @@ fn client_info<F: Fields>(fields: &mut F, member: &Member) {
 /// Writes `expires` and, in the next field, `ttl`, which is at least 1 because 0 would be left out.
 fn expires<F: Fields>(fields: &mut F, field: u32, Expiry(left): Expiry) {
     if let Some(left) = left {
-        fields.truth("expires", field, true);
+        fields.boolean("expires", field, true);
         fields.number("ttl", field + 1, whole_seconds(left).max(1));
     }
 }

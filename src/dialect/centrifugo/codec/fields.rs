@@ -6,7 +6,7 @@ pub trait Fields {
     fn number(&mut self, name: &str, field: u32, value: u64);
 
     /// A boolean.
-    fn truth(&mut self, name: &str, field: u32, value: bool);
+    fn boolean(&mut self, name: &str, field: u32, value: bool);
 
     /// A string.
     fn text(&mut self, name: &str, field: u32, value: &str);

@@ -73,7 +73,7 @@ impl Fields for JsonFields<'_> {
         }
     }
 
-    fn truth(&mut self, name: &str, _: u32, value: bool) {
+    fn boolean(&mut self, name: &str, _: u32, value: bool) {
         if value {
             self.name(name);
             self.json.extend_from_slice(b"true");

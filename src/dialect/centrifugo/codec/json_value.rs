@@ -48,7 +48,7 @@ impl<'a> Value<'a> for JsonValue<'a> {
         self.0.parse().ok()
     }
 
-    fn truth(self) -> Option<bool> {
+    fn boolean(self) -> Option<bool> {
         self.0.parse().ok()
     }
 

@@ -52,7 +52,7 @@ impl Fields for ProtobufFields<'_> {
         }
     }
 
-    fn truth(&mut self, name: &str, field: u32, value: bool) {
+    fn boolean(&mut self, name: &str, field: u32, value: bool) {
         self.number(name, field, value.into());
     }
 

@@ -70,7 +70,7 @@ impl<'a> Value<'a> for ProtobufValue<'a> {
         self.number().map(|number| number as i32)
     }
 
-    fn truth(self) -> Option<bool> {
+    fn boolean(self) -> Option<bool> {
         self.number().map(|number| number != 0)
     }
 

@@ -27,7 +27,7 @@ pub trait Value<'a>: Copy {
     fn signed32(self) -> Option<i32>;
 
     /// A boolean.
-    fn truth(self) -> Option<bool>;
+    fn boolean(self) -> Option<bool>;
 
     /// A string.
     fn text(self) -> Option<Cow<'a, str>>;
