@@ -1,5 +1,6 @@
 //! Dialects and framings: parsers of commands, and encoders of events and messages. Both sets are closed.
 
+mod bounds;
 pub mod centrifugo;
 mod encoding;
 mod frames;
@@ -7,6 +8,7 @@ mod framing;
 mod json;
 pub mod native;
 
+pub use bounds::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX, INTERVAL_MS};
 pub use encoding::{Dialect, Encoding, Heartbeat};
 pub use frames::{
     Encoded, Encoder, ForWindow, FrameBytes, Referable, ReferenceAccount, References, echo_frame, event_frame, goodbye, goodbye_with,

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
+use crate::dialect::bounds::INTERVAL_MS;
 use crate::dialect::json::Members;
-
-/// The range of an interval, in milliseconds.
-const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
 
 /// Options in the `data` of a subscribe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

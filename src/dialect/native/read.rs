@@ -11,14 +11,12 @@ use std::time::Duration;
 
 use super::command::{Command, Refusal, Request, RequestId, Since};
 use crate::codes::ErrorCode;
+use crate::dialect::bounds::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX, INTERVAL_MS};
 use crate::dialect::json::{self, Elements, Members, is_json_text, unescape};
 use crate::metrics::CommandOp;
 use crate::position::Offset;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-const INTERVAL_MS: RangeInclusive<u64> = 10..=3_600_000;
-const HISTORY_LIMIT_DEFAULT: usize = 100;
-const HISTORY_LIMIT_MAX: usize = 1_000;
 /// The most characters of a client's text that a refusal repeats.
 const SHOWN_MAX: usize = 64;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 
 use super::metering::{HISTORY_BYTES_PER_UNIT, MEMBERS_PER_UNIT, TOPICS_PER_UNIT};
-use crate::dialect::native;
+use crate::dialect::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX, native};
 use crate::hub::{Disabled, Hub, Message, TopicInfo};
 use crate::position::Offset;
 use crate::server::limits::HttpBytes;
@@ -17,10 +17,6 @@ use crate::topic_name::{Pattern, TopicName};
 
 /// The largest number of topics in one answer, and the default.
 const TOPICS_LISTED_MAX: usize = 1_000;
-/// The default number of messages of a history in one answer.
-const HISTORY_LISTED: usize = 100;
-/// The largest number of messages of a history in one answer.
-pub const HISTORY_LISTED_MAX: usize = 1_000;
 
 /// The assumed size of a message beside its data, and of an answer beside its messages, in bytes.
 const ENVELOPE_BYTES: usize = 128;
@@ -90,7 +86,7 @@ impl TopicsApi {
     ) -> Result<Answer, Problem> {
         may_read(caller, topic)?;
         let since = query.number("since", 0..=u64::MAX)?.map(Offset::clamped);
-        let limit = query.size("limit", 1)?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
+        let limit = query.size("limit", 1)?.unwrap_or(HISTORY_LIMIT_DEFAULT).min(HISTORY_LIMIT_MAX);
         let page = self.hub.history(topic, since, if has_body { limit } else { 0 }).map_err(disabled)?;
         if !has_body {
             return Ok(json(Vec::new()));

@@ -13,7 +13,7 @@ use super::head::{has_chunks, written};
 use super::kind::StreamKind;
 use crate::auth::Identity;
 use crate::codes::ErrorCode;
-use crate::dialect::{Dialect, Encoding, STREAM_TOPICS_MAX, Since, read_event_id};
+use crate::dialect::{Dialect, Encoding, INTERVAL_MS, STREAM_TOPICS_MAX, Since, read_event_id};
 use crate::hub::{Hub, Payer};
 use crate::metrics::RejectReason;
 use crate::position::Offset;
@@ -28,9 +28,6 @@ use crate::token_bucket::Rate;
 use crate::topic_name::{Pattern, TopicNameError};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-/// The bounds of `interval_ms` (PROTOCOL section 3).
-const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
 
 /// Grants requests for streams.
 pub struct Streams {

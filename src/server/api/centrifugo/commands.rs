@@ -22,14 +22,13 @@ use crate::clock::Clock;
 use crate::codes::ErrorCode;
 use crate::config::{Config, Live};
 use crate::dialect::centrifugo::ErrorReply;
-use crate::dialect::is_json_text;
+use crate::dialect::{HISTORY_LIMIT_MAX, is_json_text};
 use crate::hub::{Extra, HistoryPart, Hub, Message, PayloadKind, Publication, ReadFrom, Submitted};
 use crate::metrics::{LimitKey, Metrics, PublishSource};
 use crate::position::Offset;
 use crate::server::api::idempotency::KEY_BYTES_MAX;
 use crate::server::api::metering::{Allowance, HISTORY_BYTES_PER_UNIT, MEMBERS_PER_UNIT, Metering, TOPICS_PER_UNIT};
 use crate::server::api::publishing::{Publishing, kind_of};
-use crate::server::api::topics::HISTORY_LISTED_MAX;
 use crate::server::request::Caller;
 use crate::server::response::{Answer, json_of};
 use crate::session_id::SessionId;
@@ -212,7 +211,7 @@ impl CentrifugoApi {
             (true, before) => ReadFrom::Before(Offset(before.unwrap_or(u64::MAX))),
             (false, after) => ReadFrom::After(Offset::clamped(after.unwrap_or(0))),
         };
-        let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LISTED_MAX).min(HISTORY_LISTED_MAX);
+        let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LIMIT_MAX).min(HISTORY_LIMIT_MAX);
         let HistoryPart { position, messages } = self.hub.history_part(&topic, from, limit, Some(&call.allowance.payer))??;
         // A read that is refused costs the same.
         let bytes = messages.iter().map(Message::bytes).sum();
