@@ -17,7 +17,7 @@ pub struct ReadBack {
     cursors: Vec<u64>,
     /// By the index of the stream and the number in the stream.
     waiting: BTreeMap<(usize, u64), Stored>,
-    /// The places of these publications, in the order in which their acknowledgements came. Some were taken out of
+    /// The keys of these publications, in the order in which their acknowledgements came. Some were taken out of
     /// `waiting` since.
     by_time: VecDeque<(Instant, (usize, u64))>,
     /// How many entries of `by_time` were examined.
@@ -51,9 +51,9 @@ impl ReadBack {
         if self.cursors.get(stream).is_some_and(|cursor| *cursor >= stored.position.offset.0) {
             return Some(stored);
         }
-        let place = (stream, stored.position.offset.0);
-        self.by_time.push_back((stored.since, place));
-        self.waiting.insert(place, stored)
+        let key = (stream, stored.position.offset.0);
+        self.by_time.push_back((stored.since, key));
+        self.waiting.insert(key, stored)
     }
 
     /// Removes and returns the publications up to `cursor`, up to which the stream was read. It may be lower than
@@ -76,23 +76,23 @@ impl ReadBack {
     /// Takes the publications that have waited too long. Examines only those, and those that were taken before.
     pub fn overdue(&mut self, now: Instant) -> Vec<Stored> {
         let mut overdue = Vec::new();
-        while let Some(&(since, place)) = self.by_time.front() {
+        while let Some(&(since, key)) = self.by_time.front() {
             #[cfg(test)]
             (self.examined += 1);
-            let waits = self.waiting.get(&place).is_some_and(|stored| stored.since == since);
+            let waits = self.waiting.get(&key).is_some_and(|stored| stored.since == since);
             if waits && now.saturating_duration_since(since) < WAIT_MAX {
                 break;
             }
             self.by_time.pop_front();
-            overdue.extend(if waits { self.waiting.remove(&place) } else { None });
+            overdue.extend(if waits { self.waiting.remove(&key) } else { None });
         }
         overdue
     }
 
     fn take(&mut self, stream: usize, last: u64) -> Vec<Stored> {
         let mut taken = Vec::new();
-        while let Some((&place, _)) = self.waiting.range((stream, 0)..=(stream, last)).next() {
-            taken.extend(self.waiting.remove(&place));
+        while let Some((&key, _)) = self.waiting.range((stream, 0)..=(stream, last)).next() {
+            taken.extend(self.waiting.remove(&key));
         }
         taken
     }

@@ -79,8 +79,8 @@ pub fn keys() -> Vec<String> {
 fn config(raw: &Raw, report: &Report) -> Config {
     let root = Section::root(&raw.root, report);
     let config = root.read(|root| sections(root, raw, report));
-    let is_fixed = |place: &&ListenAddress| !matches!(place, ListenAddress::Network(address) if address.port() == 0);
-    for shared in config.admin.listen.iter().filter(is_fixed).filter(|place| config.server.listen.contains(place)) {
+    let is_fixed = |address: &&ListenAddress| !matches!(address, ListenAddress::Network(address) if address.port() == 0);
+    for shared in config.admin.listen.iter().filter(is_fixed).filter(|address| config.server.listen.contains(address)) {
         report.add(format!("admin.listen = \"{shared}\" is server.listen too; write another place, or \"\" to share the listener"));
     }
     config

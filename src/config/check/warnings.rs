@@ -26,7 +26,7 @@ impl Config {
             warnings.push(format!("auth grants nobody anything and has no keys, so that nobody gets in; {advice}"));
         }
         warnings.extend(self.secret_files.iter().filter_map(|file| readable_by_all(file)));
-        let open = self.server.listen.iter().find(|place| place.is_open()).filter(|_| self.admin.listen.is_empty());
+        let open = self.server.listen.iter().find(|address| address.is_open()).filter(|_| self.admin.listen.is_empty());
         if let Some(listen) = open.filter(|_| self.auth.api_keys.iter().any(|key| key.admin)) {
             warnings.push(format!(
                 "admin.listen = \"\" lets whoever reaches server.listen = \"{listen}\" try an admin key; give it an address"

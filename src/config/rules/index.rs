@@ -8,15 +8,15 @@ use crate::topic_name::Scope;
 /// The numbers of patterns, by shape and literal texts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuleIndex {
-    /// Sorted by [`OfShape::first`].
-    shapes: Vec<OfShape>,
-    /// The place of each shape in `shapes`.
-    places: HashMap<Vec<Piece>, usize>,
+    /// Sorted by [`PatternsOfShape::first`].
+    shapes: Vec<PatternsOfShape>,
+    /// The index of each shape in `shapes`.
+    indices: HashMap<Vec<Piece>, usize>,
 }
 
 /// The patterns of one shape.
 #[derive(Debug, Clone, PartialEq)]
-struct OfShape {
+struct PatternsOfShape {
     shape: Vec<Piece>,
     /// The lowest number among them.
     first: usize,
@@ -38,18 +38,18 @@ impl RuleIndex {
         if !texts(pattern.as_str(), &shape, &mut found) {
             return;
         }
-        let place = *self.places.entry(shape.clone()).or_insert_with(|| {
-            self.shapes.push(OfShape { shape, first: number, by_texts: HashMap::new() });
+        let index = *self.indices.entry(shape.clone()).or_insert_with(|| {
+            self.shapes.push(PatternsOfShape { shape, first: number, by_texts: HashMap::new() });
             self.shapes.len() - 1
         });
-        self.shapes[place].by_texts.entry(found.join(".").into()).or_insert(number);
+        self.shapes[index].by_texts.entry(found.join(".").into()).or_insert(number);
     }
 
     /// The lowest number of a pattern that may match `name`, a topic or a narrower pattern, and for which `matches`
     /// holds.
     pub fn first(&self, name: &str, matches: impl Fn(usize) -> bool) -> Option<usize> {
         let (mut lowest, mut found) = (usize::MAX, Vec::new());
-        for OfShape { shape, first, by_texts } in &self.shapes {
+        for PatternsOfShape { shape, first, by_texts } in &self.shapes {
             if *first > lowest {
                 break;
             }

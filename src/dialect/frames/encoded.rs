@@ -99,7 +99,7 @@ impl Encoded {
         let Frames { plain, referring, .. } = frames;
         let referring = referring.get_or_insert_with(|| {
             let plain = plain.get_or_insert_with(|| PlainFrame::of_message(message, dialect, false));
-            let referable = encoder.references.enter(dialect, message, plain, tally);
+            let referable = encoder.references.add(dialect, message, plain, tally);
             Box::new(Referring { referable, parsed: Vec::new(), alone: Vec::new() })
         });
         referring.referable

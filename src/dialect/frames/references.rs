@@ -69,7 +69,7 @@ pub struct References {
     account: ReferenceAccount,
     /// The most texts of one topic.
     texts_max: usize,
-    places: HashMap<(TopicName, Dialect), u32>,
+    indices: HashMap<(TopicName, Dialect), u32>,
     topics: Vec<Option<Topic>>,
     free: Vec<u32>,
     last_number: u64,
@@ -106,7 +106,7 @@ fn cost(plain: &PlainFrame) -> usize {
 impl References {
     /// No texts yet. At most `texts_max` of each topic will be kept.
     pub fn new(texts_max: usize, account: ReferenceAccount) -> Self {
-        Self { account, texts_max, places: HashMap::default(), topics: Vec::new(), free: Vec::new(), last_number: 0, swept: 0 }
+        Self { account, texts_max, indices: HashMap::default(), topics: Vec::new(), free: Vec::new(), last_number: 0, swept: 0 }
     }
 
     /// Sets the most texts of one topic, and the most bytes of all shards.
@@ -117,14 +117,14 @@ impl References {
 
     /// Adds `message`, whose text is `plain`, unless it was added before. `None`: the text is too short or too long for references, or there is
     /// no room.
-    pub(super) fn enter(&mut self, dialect: Dialect, message: &Message, plain: &PlainFrame, tally: &mut Tally) -> Option<Referable> {
+    pub(super) fn add(&mut self, dialect: Dialect, message: &Message, plain: &PlainFrame, tally: &mut Tally) -> Option<Referable> {
         let bytes = plain.payload().len();
         if !(TEXT_BYTES_MIN..REFERENCE_BYTES_MAX).contains(&bytes) {
             return None;
         }
         let key = (message.topic.clone(), dialect);
-        let known = self.places.get(&key).copied();
-        let texts = known.and_then(|place| self.topics.get_mut(place as usize)?.as_mut()).map(|topic| &mut topic.texts);
+        let known = self.indices.get(&key).copied();
+        let texts = known.and_then(|index| self.topics.get_mut(index as usize)?.as_mut()).map(|topic| &mut topic.texts);
         if let (Some(topic), Some(texts)) = (known, texts) {
             if let Some(text) = texts.iter().rev().find(|text| text.position == message.position) {
                 return Some(Referable { topic, number: text.number, bytes: bytes as u32 });
@@ -138,25 +138,25 @@ impl References {
         if !self.account.take(cost(plain), tally) {
             return None;
         }
-        let topic = known.unwrap_or_else(|| self.begin(key));
+        let topic = known.unwrap_or_else(|| self.add_topic(key));
         self.last_number += 1;
         let text = Text { number: self.last_number, position: message.position, plain: plain.clone() };
-        if let Some(Some(entered)) = self.topics.get_mut(topic as usize) {
-            entered.texts.push_back(text);
+        if let Some(Some(topic)) = self.topics.get_mut(topic as usize) {
+            topic.texts.push_back(text);
         }
         Some(Referable { topic, number: self.last_number, bytes: bytes as u32 })
     }
 
     /// Gives a topic an index.
-    fn begin(&mut self, key: (TopicName, Dialect)) -> u32 {
+    fn add_topic(&mut self, key: (TopicName, Dialect)) -> u32 {
         let topic = Topic { name: key.0.clone(), dialect: key.1, texts: VecDeque::new() };
-        let place = self.free.pop().unwrap_or_else(|| {
+        let index = self.free.pop().unwrap_or_else(|| {
             self.topics.push(None);
             (self.topics.len() - 1) as u32
         });
-        self.topics[place as usize] = Some(topic);
-        self.places.insert(key, place);
-        place
+        self.topics[index as usize] = Some(topic);
+        self.indices.insert(key, index);
+        index
     }
 
     /// The text with this number, if `topic` still has it.
@@ -169,19 +169,19 @@ impl References {
     /// Removes topics for which `is_taken` is false. Examines at most `topics_max` topics; the next call continues behind them.
     pub fn sweep(&mut self, topics_max: usize, is_taken: impl Fn(&TopicName) -> bool, tally: &mut Tally) {
         for _ in 0..topics_max.min(self.topics.len()) {
-            let place = self.swept;
-            self.swept = (place + 1) % self.topics.len();
-            let Some(Some(topic)) = self.topics.get(place) else { continue };
+            let index = self.swept;
+            self.swept = (index + 1) % self.topics.len();
+            let Some(Some(topic)) = self.topics.get(index) else { continue };
             if is_taken(&topic.name) {
                 continue;
             }
             let held = topic.texts.iter().map(Text::cost).sum();
             self.account.release(held, tally);
-            self.places.remove(&(topic.name.clone(), topic.dialect));
-            self.topics[place] = None;
-            self.free.push(place as u32);
+            self.indices.remove(&(topic.name.clone(), topic.dialect));
+            self.topics[index] = None;
+            self.free.push(index as u32);
         }
-        if self.places.is_empty() {
+        if self.indices.is_empty() {
             (self.topics, self.free, self.swept) = (Vec::new(), Vec::new(), 0);
         }
     }

@@ -46,12 +46,12 @@ pub fn bind_all<const N: usize>(listeners: [ListenerSettings<'_>; N], passed: &m
     let mut bound = listeners.each_ref().map(|_| Vec::new());
     for is_named in [true, false] {
         for (listener, bound) in listeners.iter().zip(&mut bound) {
-            let is_next = |place: &&ListenAddress| is_named != matches!(place, ListenAddress::Passed(None));
-            for place in listener.listen.iter().filter(is_next) {
-                let failed = |cause| StartError::Listen { key: listener.key, address: place.clone(), cause };
-                let sockets = bind(place, listener, passed).map_err(failed)?;
+            let is_next = |address: &&ListenAddress| is_named != matches!(address, ListenAddress::Passed(None));
+            for address in listener.listen.iter().filter(is_next) {
+                let failed = |cause| StartError::Listen { key: listener.key, address: address.clone(), cause };
+                let sockets = bind(address, listener, passed).map_err(failed)?;
                 if sockets.is_empty() {
-                    return Err(StartError::NotPassed { key: listener.key, address: place.clone() });
+                    return Err(StartError::NotPassed { key: listener.key, address: address.clone() });
                 }
                 bound.extend(sockets);
             }
@@ -60,14 +60,14 @@ pub fn bind_all<const N: usize>(listeners: [ListenerSettings<'_>; N], passed: &m
     Ok(bound)
 }
 
-fn bind(place: &ListenAddress, listener: &ListenerSettings<'_>, passed: &mut PassedSockets) -> io::Result<Vec<Bound>> {
-    match place {
+fn bind(address: &ListenAddress, listener: &ListenerSettings<'_>, passed: &mut PassedSockets) -> io::Result<Vec<Bound>> {
+    match address {
         ListenAddress::Network(address) => Ok(vec![network(*address, listener.listen)?]),
         ListenAddress::Unix(path) => {
             let (socket, file) = socket_file::bind(path, listener.unix_mode)?;
             socket.set_nonblocking(true)?;
             socket.listen(BACKLOG)?;
-            Ok(vec![Bound { socket: socket.into(), address: place.clone(), file: Some(file) }])
+            Ok(vec![Bound { socket: socket.into(), address: address.clone(), file: Some(file) }])
         }
         ListenAddress::Passed(name) => passed.named(name.as_deref()).into_iter().map(adopted).collect(),
     }
@@ -79,7 +79,7 @@ fn network(address: SocketAddr, beside: &[ListenAddress]) -> io::Result<Bound> {
     socket.set_nonblocking(true)?;
     // `[::]` accepts IPv4 too, unless another entry has the same port on IPv4.
     let is_ipv4s =
-        |place: &ListenAddress| matches!(place, ListenAddress::Network(other) if other.is_ipv4() && other.port() == address.port());
+        |listed: &ListenAddress| matches!(listed, ListenAddress::Network(other) if other.is_ipv4() && other.port() == address.port());
     if address.is_ipv6() && beside.iter().any(is_ipv4s) {
         socket.set_only_v6(true)?;
     }
@@ -154,8 +154,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let unix = |name: &str| ListenAddress::Unix(folder.path().join(name));
         let _first = bind_at(&[unix("a")]).unwrap();
-        for (place, remedy) in [(unix("a"), "another process listens"), (unix("b/c"), "RuntimeDirectory")] {
-            let error = bind_at(&[place]).unwrap_err().to_string();
+        for (address, remedy) in [(unix("a"), "another process listens"), (unix("b/c"), "RuntimeDirectory")] {
+            let error = bind_at(&[address]).unwrap_err().to_string();
             assert!(error.contains("can't listen on unix:/") && error.contains(remedy), "{error}");
         }
         let error = bind_at(&[ListenAddress::Passed(Some("a".into()))]).unwrap_err().to_string();

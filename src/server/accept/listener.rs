@@ -83,8 +83,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn accepted_sockets_inherit_the_options() {
         let listen = [ListenAddress::Network(([127, 0, 0, 1], 0).into())];
-        let places = ListenerSettings { key: "server.listen", listen: &listen, unix_mode: 0 };
-        let [mut bound] = bind_all([places], &mut PassedSockets::default()).unwrap();
+        let settings = ListenerSettings { key: "server.listen", listen: &listen, unix_mode: 0 };
+        let [mut bound] = bind_all([settings], &mut PassedSockets::default()).unwrap();
         let bound = bound.remove(0);
         let ListenAddress::Network(address) = bound.address else { panic!("{bound:?}") };
         let _peer = tokio::net::TcpStream::connect(address).await.unwrap();

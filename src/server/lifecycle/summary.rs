@@ -10,8 +10,8 @@ pub fn summary(addresses: &[ListenAddress], admin: &[ListenAddress], config: &Co
     let Access { secure, host, by } = Access::to(addresses, config.server.tls.is_some());
     let (of_admin, admin_tls) = if admin.is_empty() { (addresses, &config.server.tls) } else { (admin, &config.admin.tls) };
     let Access { secure: admin_secure, host: admin_host, by: admin_by } = Access::to(of_admin, admin_tls.is_some());
-    let places = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut text = format!("belfry {} listens on {places}\n", env!("CARGO_PKG_VERSION"));
+    let listed = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = format!("belfry {} listens on {listed}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| writeln!(text, "  {name:<10} {value}").expect("a string takes everything");
     line("page", format!("http{secure}://{host}/{by}"));
     line("websocket", format!("ws{secure}://{host}/ws{by}"));
