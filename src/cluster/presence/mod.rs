@@ -198,8 +198,8 @@ impl<'a> Exchange<'a> {
 
     async fn send_heartbeat(&mut self) {
         self.follow_settings();
-        let (n, members) = self.presence.own.lock().announced();
-        self.announce(wire::to_json(&Announcement::Heartbeat { n, members, name: self.name.into() })).await;
+        let (newest, members) = self.presence.own.lock().announced();
+        self.announce(wire::to_json(&Announcement::Heartbeat { newest, members, name: self.name.into() })).await;
     }
 
     fn check_timeouts(&mut self) {

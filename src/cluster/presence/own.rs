@@ -18,7 +18,7 @@ pub struct OwnMembers {
     /// The joins of all members.
     members: BTreeMap<MemberKey, Arc<PresenceChange>>,
     /// The number of the newest change.
-    n: u64,
+    newest: u64,
     /// The newest changes, which were not announced yet.
     queued: VecDeque<Arc<PresenceChange>>,
     queued_bytes: usize,
@@ -34,7 +34,7 @@ impl OwnMembers {
         } else {
             self.members.remove(&key);
         }
-        self.n += 1;
+        self.newest += 1;
         if !self.connected {
             return;
         }
@@ -64,7 +64,7 @@ impl OwnMembers {
     /// The number of the last change that was announced, and the number of members after it unless there are newer changes.
     pub fn announced(&self) -> (u64, Option<u64>) {
         let members = self.queued.is_empty().then_some(self.members.len() as u64);
-        (self.n - self.queued.len() as u64, members)
+        (self.newest - self.queued.len() as u64, members)
     }
 
     /// The number of the newest change, a page of the members after `after`, and whether there are more.
@@ -72,7 +72,7 @@ impl OwnMembers {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut behind = self.members.range::<MemberKey, _>((from, Bound::Unbounded)).map(|(_, joined)| Arc::clone(joined));
         let members = behind.by_ref().take(PAGE_MEMBERS_MAX).collect();
-        (self.n, members, behind.next().is_some())
+        (self.newest, members, behind.next().is_some())
     }
 
     fn forget_queued(&mut self) {
@@ -82,6 +82,6 @@ impl OwnMembers {
 }
 
 /// Writes a page of members for the gateway that asked, in at most `most` bytes.
-pub fn write_page(after: Option<&MemberKey>, (n, members, more): (u64, Vec<Arc<PresenceChange>>, bool), most: usize) -> Vec<u8> {
-    wire::page(after, n, &members, most, |count| more || count < members.len())
+pub fn write_page(after: Option<&MemberKey>, (newest, members, more): (u64, Vec<Arc<PresenceChange>>, bool), most: usize) -> Vec<u8> {
+    wire::page(after, newest, &members, most, |count| more || count < members.len())
 }

@@ -71,7 +71,7 @@ struct Peer {
     name: Box<str>,
     last_heard: Instant,
     /// The number of the newest change that `members` includes.
-    n: u64,
+    newest: u64,
     /// The joins of all members.
     members: BTreeMap<MemberKey, Arc<PresenceChange>>,
     /// There was no room for some members.
@@ -98,7 +98,7 @@ struct Fetch {
     after: Option<MemberKey>,
     requested_at: Instant,
     /// The number of changes that the first page includes.
-    n: Option<u64>,
+    newest: Option<u64>,
     /// The changes that arrived during the fetch, with their numbers.
     queued: VecDeque<(u64, Arc<PresenceChange>)>,
     queued_bytes: usize,
@@ -141,11 +141,11 @@ impl Peers {
         let peer = self.peers.entry(from).or_insert_with(|| Peer::new(now));
         peer.last_heard = now;
         match announcement {
-            Announcement::Heartbeat { n, members, name } => {
+            Announcement::Heartbeat { newest, members, name } => {
                 peer.name = name;
                 let differs = !peer.is_incomplete && members.is_some_and(|members| members != peer.members.len() as u64);
                 // A lower number was sent before a new connection was made, and arrives late.
-                if matches!(peer.sync, SyncState::Current) && (n > peer.n || n == peer.n && differs) {
+                if matches!(peer.sync, SyncState::Current) && (newest > peer.newest || newest == peer.newest && differs) {
                     peer.schedule_fetch(now);
                 }
             }
@@ -189,7 +189,8 @@ impl Peers {
         let running = self.peers.values().filter(|peer| matches!(peer.sync, SyncState::Fetching(_))).count();
         let due = self.peers.iter_mut().filter(|(_, peer)| matches!(peer.sync, SyncState::Stale { fetch_at } if fetch_at <= now));
         for (&id, peer) in due.take(FETCHES_MAX.saturating_sub(running)) {
-            peer.sync = SyncState::Fetching(Fetch { after: None, requested_at: now, n: None, queued: VecDeque::new(), queued_bytes: 0 });
+            peer.sync =
+                SyncState::Fetching(Fetch { after: None, requested_at: now, newest: None, queued: VecDeque::new(), queued_bytes: 0 });
             self.shared.actions.push(Action::RequestPage(id, None));
         }
     }
@@ -229,7 +230,7 @@ impl Peer {
         Self {
             name: Box::default(),
             last_heard: now,
-            n: 0,
+            newest: 0,
             members: BTreeMap::new(),
             is_incomplete: false,
             sync: SyncState::Current,
@@ -248,21 +249,21 @@ impl Peer {
         self.sync = SyncState::Stale { fetch_at };
     }
 
-    /// Handles the change with the number `n`.
-    fn receive(&mut self, n: u64, change: Arc<PresenceChange>, shared: &mut Shared, now: Instant) {
+    /// Handles the change with this `number`.
+    fn receive(&mut self, number: u64, change: Arc<PresenceChange>, shared: &mut Shared, now: Instant) {
         match &mut self.sync {
             SyncState::Stale { .. } => {}
             SyncState::Fetching(fetch) => {
                 fetch.queued_bytes += change.bytes();
-                fetch.queued.push_back((n, change));
+                fetch.queued.push_back((number, change));
                 if fetch.queued_bytes > QUEUED_BYTES_MAX {
                     self.schedule_fetch(now);
                 }
             }
-            SyncState::Current if n <= self.n => {}
-            SyncState::Current if n > self.n + 1 => self.schedule_fetch(now),
+            SyncState::Current if number <= self.newest => {}
+            SyncState::Current if number > self.newest + 1 => self.schedule_fetch(now),
             SyncState::Current => {
-                self.n = n;
+                self.newest = number;
                 self.apply(change, shared);
             }
         }
@@ -295,8 +296,8 @@ impl Peer {
         if page.after != fetch.after {
             return; // the answer to an earlier request
         }
-        if fetch.n.is_none() {
-            fetch.n = Some(page.n);
+        if fetch.newest.is_none() {
+            fetch.newest = Some(page.newest);
             self.is_incomplete = false;
         }
         let last = page.members.last().map(|joined| MemberKey::of(joined));
@@ -337,8 +338,10 @@ impl Peer {
 
     /// Ends the fetch, and applies the queued changes that the first page does not include.
     fn finish_fetch(&mut self, shared: &mut Shared, now: Instant) {
-        let SyncState::Fetching(Fetch { n: Some(n), queued, .. }) = std::mem::replace(&mut self.sync, SyncState::Current) else { return };
-        self.n = n;
+        let SyncState::Fetching(Fetch { newest: Some(newest), queued, .. }) = std::mem::replace(&mut self.sync, SyncState::Current) else {
+            return;
+        };
+        self.newest = newest;
         for (number, change) in queued {
             self.receive(number, change, shared, now);
         }

@@ -34,7 +34,8 @@ pub enum Announcement {
     #[serde(rename = "beat")]
     Heartbeat {
         /// The number of the last change that was announced.
-        n: u64,
+        #[serde(rename = "n")]
+        newest: u64,
         /// The number of members after that change. `None`: there are newer changes.
         members: Option<u64>,
         /// The gateway's `cluster.name`.
@@ -67,7 +68,8 @@ pub struct Page {
     /// The part begins after this member, as requested.
     pub after: Option<MemberKey>,
     /// The number of the newest change that the page includes.
-    pub n: u64,
+    #[serde(rename = "n")]
+    pub newest: u64,
     /// The members, as joins, in the order of their keys.
     #[serde(deserialize_with = "read_changes")]
     pub members: Vec<Arc<PresenceChange>>,
@@ -116,17 +118,17 @@ pub fn changes<'a>(after: u64, changes: impl IntoIterator<Item = &'a Arc<Presenc
     packed(format!("{{\"changes\":{{\"after\":{after},\"changes\":["), "]}}", changes, most)
 }
 
-/// Writes a page of the members after `after`, which includes the changes up to `n`: as many of `members` as fit into
+/// Writes a page of the members after `after`, which includes the changes up to `newest`: as many of `members` as fit into
 /// `most` bytes. `more` is given their number, and says whether there are more members after them.
 pub fn page<'a>(
     after: Option<&MemberKey>,
-    n: u64,
+    newest: u64,
     members: impl IntoIterator<Item = &'a Arc<PresenceChange>>,
     most: usize,
     more: impl FnOnce(usize) -> bool,
 ) -> Vec<u8> {
     let after = serde_json::to_string(&after).unwrap_or_else(|_| "null".to_owned());
-    let (mut text, count) = packed(format!("{{\"after\":{after},\"n\":{n},\"members\":["), "],\"more\":", members, most);
+    let (mut text, count) = packed(format!("{{\"after\":{after},\"n\":{newest},\"members\":["), "],\"more\":", members, most);
     text.extend_from_slice(if more(count) { b"true}" } else { b"false}" });
     text
 }
@@ -200,8 +202,8 @@ mod tests {
         let Announcement::Changes { after, changes } = serde_json::from_slice(&text).unwrap() else { panic!("no changes") };
         assert_eq!((after, count, &changes[..]), (7, 3, &sent[..]));
         let page_text = page(Some(&MemberKey::of(&sent[0])), 9, &sent[1..2], 1 << 20, |count| count < 2);
-        let Page { after, n, members, more } = serde_json::from_slice(&page_text).unwrap();
-        assert_eq!((after, n, &members[..], more), (Some(MemberKey::of(&sent[0])), 9, &sent[1..2], true));
+        let Page { after, newest, members, more } = serde_json::from_slice(&page_text).unwrap();
+        assert_eq!((after, newest, &members[..], more), (Some(MemberKey::of(&sent[0])), 9, &sent[1..2], true));
         let request = PageRequest { after: Some(MemberKey::of(&sent[1])) };
         assert_eq!(serde_json::from_slice::<PageRequest>(&to_json(&request)).unwrap(), request);
     }
@@ -225,7 +227,7 @@ mod tests {
     #[test]
     fn messages_keep_their_form() {
         let text = |what: &Announcement| String::from_utf8(to_json(what)).unwrap();
-        let heartbeat = Announcement::Heartbeat { n: 3, members: None, name: "one".into() };
+        let heartbeat = Announcement::Heartbeat { newest: 3, members: None, name: "one".into() };
         assert_eq!(text(&heartbeat), r#"{"beat":{"n":3,"members":null,"name":"one"}}"#);
         assert_eq!(text(&Announcement::Leaving {}), r#"{"bye":{}}"#);
         let [left, joined] = [false, true].map(|joined| change(1, Some("ann"), Some("{}"), joined));
@@ -237,7 +239,7 @@ mod tests {
         assert_eq!(written, format!(r#"{{"after":{after},"n":9,"members":[{{{member}}}],"more":true}}"#));
         assert!(matches!(serde_json::from_str(&text(&Announcement::Leaving {})).unwrap(), Announcement::Leaving {}));
         assert!(
-            matches!(serde_json::from_str(&text(&heartbeat)).unwrap(), Announcement::Heartbeat { n: 3, members: None, name } if &*name == "one")
+            matches!(serde_json::from_str(&text(&heartbeat)).unwrap(), Announcement::Heartbeat { newest: 3, members: None, name } if &*name == "one")
         );
     }
 

@@ -61,8 +61,8 @@ impl Gateway {
     }
 
     fn send_heartbeat(&mut self) {
-        let (n, members) = self.own.announced();
-        self.announcements.push_back(wire::to_json(&Announcement::Heartbeat { n, members, name: "a".into() }));
+        let (newest, members) = self.own.announced();
+        self.announcements.push_back(wire::to_json(&Announcement::Heartbeat { newest, members, name: "a".into() }));
     }
 }
 
