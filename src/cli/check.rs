@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 
-use super::layers::ConfigArguments;
+use super::config_arguments::ConfigArguments;
 use super::stdio::{print, report};
 use crate::config::{Config, DEFAULT_FILE, Sources};
 use crate::{cluster, server};
@@ -25,7 +25,7 @@ pub(super) struct CheckArguments {
 }
 
 /// Checks a configuration, or prints the built-in one.
-pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
+pub(super) async fn check(arguments: CheckArguments) -> anyhow::Result<()> {
     if arguments.print_default {
         return print(DEFAULT_FILE.as_bytes()).map(drop);
     }
@@ -35,8 +35,7 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
         report(format_args!("warning: {warning}"));
     }
     if let Some(settings) = config.cluster.as_ref().filter(|_| arguments.online) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")?;
-        runtime.block_on(cluster::check_servers(settings, &config))?;
+        cluster::check_servers(settings, &config).await?;
     }
     // A closed standard output is no failure of the check.
     let _ = writeln!(std::io::stdout(), "ok: {}", read_from(&sources));

@@ -1,8 +1,8 @@
 //! The command line: the arguments, and the function of each subcommand (PROTOCOL section 8).
 
 mod check;
+mod config_arguments;
 mod gateway;
-mod layers;
 mod publish;
 mod serve;
 mod shell;
@@ -86,7 +86,7 @@ fn run_command() -> anyhow::Result<()> {
     };
     match arguments.command {
         Command::Serve(arguments) => serve::serve(arguments, standby.map_or_else(serve::Standby::begin, Ok)?),
-        Command::Check(arguments) => check::check(arguments),
+        Command::Check(arguments) => on_runtime(check::check(arguments)),
         Command::Token(arguments) => token::print_token(arguments),
         Command::Sub(arguments) => on_runtime(until_interrupted(subscribe::subscribe(arguments))),
         Command::Pub(arguments) => on_runtime(publish::publish(arguments)),

@@ -14,7 +14,7 @@ use clap::Args;
 
 use self::log::Log;
 use super::check::load;
-use super::layers::ConfigArguments;
+use super::config_arguments::ConfigArguments;
 use crate::config::{ListenAddress, Sources};
 use crate::server;
 
