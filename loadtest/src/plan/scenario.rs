@@ -9,23 +9,23 @@ use serde::Serialize;
 pub enum Scenario {
     /// One topic, many subscribers
     Fanout,
-    /// Many topics of skewed popularity, some of them for each subscriber
+    /// Many topics of skewed popularity, ten of them for each subscriber
     Market,
-    /// Many rooms, everyone speaks
+    /// Many topics with members, each of which publishes
     Chat,
-    /// Memory of sessions that hear nothing
+    /// The memory of idle sessions
     Idle,
-    /// What it costs to take a session in
+    /// The cost of a new session
     Handshake,
-    /// All leave at once and come back for what they missed
+    /// Nine in ten disconnect together, and resume together
     Storm,
-    /// A share of the subscribers stops reading
+    /// One subscriber in ten stops reading, then reconnects
     Slow,
     /// Subscriptions come and go
     Churn,
-    /// The gateway is told to end, under load
+    /// SIGTERM under load
     Drain,
-    /// Parts of a cluster fail, under load
+    /// Parts of a cluster fail under load
     Failover,
 }
 
