@@ -13,7 +13,7 @@ impl Metrics {
         families.lag.with_label_values(&[stream]).set(gauge_value(pending));
     }
 
-    /// Sets the state of `stream`, and the time since its incarnation was named last.
+    /// Sets the state of `stream`, and the time since a message named its epoch.
     pub fn set_cluster_stream(&self, stream: &str, state: ClusterState, tick_age: Duration) {
         let families = &self.families.cluster;
         for other in ClusterState::ALL {

@@ -22,7 +22,7 @@ pub(super) struct Stream {
     pub(super) state: String,
     /// The number of messages that this gateway has not received.
     pub(super) lag: u64,
-    /// The time since the stream's incarnation was named last, in seconds; normally about 1.
+    /// The time since a message named the stream's epoch, in seconds; normally about 1.
     pub(super) tick_age_s: f64,
 }
 
