@@ -198,6 +198,14 @@ class Process:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
+    def cpu_waits(self):
+        """For each thread, the seconds that it has waited for a CPU while it could run, and the number of its time slices."""
+        waits = {}
+        for thread in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            _, nanoseconds, slices = thread.joinpath("schedstat").read_text().split()
+            waits[thread.name] = int(nanoseconds) / 1e9, int(slices)
+        return waits
+
     def rss(self):
         """Resident bytes."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
