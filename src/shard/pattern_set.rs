@@ -21,6 +21,14 @@ impl PatternSet {
         }
     }
 
+    /// Removes a name or a pattern.
+    pub fn remove(&mut self, pattern: &Pattern) {
+        match pattern.as_name() {
+            Some(name) => drop(self.names.remove(&name)),
+            None => drop(self.wild.remove(pattern)),
+        }
+    }
+
     /// Whether a name or a pattern of the set matches `topic`.
     pub fn matches(&self, topic: &TopicName) -> bool {
         let mut found = self.names.contains(topic);

@@ -5,7 +5,7 @@ use foldhash::HashSet;
 use crate::dialect::SubscribedTopic;
 use crate::hub::{ReplayRequest, TopicStart};
 use crate::position::Position;
-use crate::shard::SessionContext;
+use crate::shard::{PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The entries of one answer, in the order of the command.
@@ -94,9 +94,10 @@ impl Entries {
     }
 
     /// Reads the positions of the topics again that the session begins to receive. Messages may have been published between two turns;
-    /// the session was sent none of them.
-    pub fn reread<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>) {
-        for EntryStart { start: TopicStart { topic, start: known }, entry, .. } in &mut self.starts {
+    /// the session was sent none of them. `before`: the older subscriptions, without those that have ended between two turns.
+    pub fn reread<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>, before: &PatternSet) {
+        for EntryStart { start: TopicStart { topic, start: known }, entry, was_covered } in &mut self.starts {
+            *was_covered &= before.matches(topic.name());
             let Some(start) = topic.start(wanted(topic.name())) else { continue };
             *known = start;
             let entry = &mut self.list[*entry];

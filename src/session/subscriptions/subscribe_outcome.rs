@@ -1,7 +1,5 @@
 //! A subscribe that is complete but for its answer, and the replays that begin behind the answer.
 
-use std::sync::Arc;
-
 use foldhash::HashSet;
 
 use super::entries::Entries;
@@ -17,7 +15,7 @@ use crate::topic_name::{Pattern, TopicName, TopicNameError};
 pub struct SubscribeOutcome {
     entries: Entries,
     last: Option<usize>,
-    before: Arc<PatternSet>,
+    before: PatternSet,
     /// The new patterns; `None`: there are none.
     selection: Option<Box<Selection>>,
     /// The topics that the session begins to receive.
@@ -32,7 +30,7 @@ impl SubscribeOutcome {
     pub fn new(
         mut entries: Entries,
         selection: Option<Box<Selection>>,
-        before: Arc<PatternSet>,
+        before: PatternSet,
         last: Option<usize>,
         refused: RefusedTopics,
         context: &mut SessionContext<'_>,
@@ -100,8 +98,8 @@ impl SubscribeOutcome {
     fn begin_topics(&mut self, context: &mut SessionContext<'_>) {
         self.starts.drain(..).for_each(|start| context.begin(start));
         if let Some(selection) = self.selection.take() {
-            let names = std::mem::take(&mut self.names);
-            context.expand(Expansion::new(selection, Arc::clone(&self.before), names, self.last));
+            let (before, names) = (std::mem::take(&mut self.before), std::mem::take(&mut self.names));
+            context.expand(Expansion::new(selection, before, names, self.last));
         }
     }
 

@@ -3,7 +3,6 @@
 //! A long subscribe takes several of its session's turns. Before its answer the session is sent no message that only the new subscriptions
 //! match.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::admission::{Admission, admit};
@@ -53,8 +52,9 @@ pub struct Subscribing {
     is_interrupted: bool,
     /// Whether `before` is needed: the command may take several turns, or has patterns.
     notes_before: bool,
-    /// The subscriptions that the session had before. Topics that they match do not begin again.
-    before: Arc<PatternSet>,
+    /// The subscriptions that the session had before, without those that have ended since. Topics that they match do not begin again. The
+    /// shard keeps them between two turns.
+    before: PatternSet,
     /// Whether the command gives the session its first interval. The older subscriptions are then noted as having none.
     begins_pacing: bool,
     /// How many subscriptions the session has if none has ended meanwhile.
@@ -104,7 +104,7 @@ impl Subscribing {
             presence,
             since,
             stage: Stage::New,
-            before: Arc::default(),
+            before: PatternSet::default(),
             renewed: PatternSet::default(),
             patterns: NewPatterns::default(),
             refused: RefusedTopics::default(),
@@ -115,6 +115,7 @@ impl Subscribing {
     /// Continues the command until it is done or its session's turn is over. The session has these `grants`, and presence shows it as `member`.
     /// Once the answer is ready, [`Subscribing::finish`] is to follow at once.
     pub fn resume(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Answer<()> {
+        self.before = context.take_before().unwrap_or_default();
         if matches!(self.stage, Stage::New) {
             // A session runs one search of the index at a time.
             if self.is_wild && context.expanded() == Answer::Pending {
@@ -134,10 +135,8 @@ impl Subscribing {
                 break;
             }
         }
-        if !matches!(self.stage, Stage::Before(_)) {
-            self.is_interrupted = true;
-            context.withhold_new(&self.before);
-        }
+        self.is_interrupted = !matches!(self.stage, Stage::Before(_));
+        context.keep_before(std::mem::take(&mut self.before), self.is_interrupted);
         context.wait_for_turn()
     }
 
@@ -162,9 +161,8 @@ impl Subscribing {
     /// Completes the command. The positions of the answer are those of this moment.
     pub fn finish(mut self, context: &mut SessionContext<'_>) -> SubscribeOutcome {
         if self.is_interrupted {
-            context.end_withholding();
             let wanted = |topic: &TopicName| ReplayRequest { since: self.since.of(topic), last: self.last };
-            self.entries.reread(wanted);
+            self.entries.reread(wanted, &self.before);
         }
         self.entries.renew(self.presence, context);
         if self.is_interrupted && context.subscription_count() != self.subscriptions_expected {
@@ -196,8 +194,9 @@ impl Subscribing {
                 0
             }
             Stage::Before(before) => match before.next() {
+                Some(pattern) if !context.is_subscribed(&pattern) => 1,
                 Some(pattern) => {
-                    Arc::get_mut(&mut self.before).into_iter().for_each(|before| before.insert(&pattern));
+                    self.before.insert(&pattern);
                     if self.begins_pacing {
                         context.pace_as_before(&pattern);
                     }

@@ -25,7 +25,7 @@ const STEPS_PER_TOPIC: usize = 8;
 pub struct Expansion {
     selection: Box<Selection>,
     /// The subscriptions from before the subscribe. Topics that these match are not part of the expansion.
-    before: Arc<PatternSet>,
+    before: PatternSet,
     /// Topics that begin by name.
     excluded: HashSet<TopicName>,
     /// How many of the newest messages of each topic are replayed; `None`: as many as the topic's rule says.
@@ -78,7 +78,7 @@ pub struct Expanded {
 
 impl Expansion {
     /// A search for the topics of `selection`. The topics `excluded` begin by name.
-    pub fn new(selection: Box<Selection>, before: Arc<PatternSet>, excluded: HashSet<TopicName>, last: Option<usize>) -> Self {
+    pub fn new(selection: Box<Selection>, before: PatternSet, excluded: HashSet<TopicName>, last: Option<usize>) -> Self {
         Self {
             selection,
             before,

@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::hub::{Hub, Message, ReplayPiece, Topic};
 use crate::position::Position;
 use crate::shard::pattern_set::PatternSet;
-use crate::topic_name::TopicName;
+use crate::topic_name::{Pattern, TopicName};
 
 /// The replays of a shard's sessions.
 #[derive(Default)]
@@ -71,19 +71,25 @@ impl CatchUp {
         }
     }
 
-    /// Withholds the messages of the session in `slot` that no subscription of `before` matches, because a subscribe is
-    /// not answered yet.
-    pub fn withhold_new(&mut self, slot: u32, before: &Arc<PatternSet>) {
-        self.replays.entry(slot).or_default().withhold_new(before);
+    /// Keeps the subscriptions that the session in `slot` had before a subscribe, until the next turn of the subscribe.
+    /// With `withholds_new`, messages that none of them matches are withheld.
+    pub fn keep_before(&mut self, slot: u32, before: PatternSet, withholds_new: bool) {
+        self.replays.entry(slot).or_default().keep_before(before, withholds_new);
     }
 
-    /// Ends the withholding: the subscribe of the session in `slot` is answered now, when the shard has processed
-    /// `processed` items.
-    pub fn end_withholding(&mut self, slot: u32, processed: u64) {
-        if let Some(replays) = self.replays.get_mut(&slot) {
-            replays.end_withholding();
-            self.watermarks.push((processed, slot)); // the session may have had nothing else to replay
+    /// Takes the subscriptions that were kept, without those that have ended. The shard has processed `processed`
+    /// items.
+    pub fn take_before(&mut self, slot: u32, processed: u64) -> Option<PatternSet> {
+        let before = self.replays.get_mut(&slot)?.take_before();
+        if before.is_some() {
+            self.watermarks.push((processed, slot)); // the session may have nothing else to replay
         }
+        before
+    }
+
+    /// Notes that the subscription to `pattern` of the session in `slot` has ended.
+    pub fn note_ended(&mut self, slot: u32, pattern: &Pattern) {
+        self.replays.get_mut(&slot).into_iter().for_each(|replays| replays.note_ended(pattern));
     }
 
     /// Begins an expansion: the session in `slot` receives messages by new patterns from now on, when the inbox has had

@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::hub::{ReplayPiece, Topic};
 use crate::position::{Offset, Position};
 use crate::shard::pattern_set::PatternSet;
-use crate::topic_name::TopicName;
+use crate::topic_name::{Pattern, TopicName};
 
 /// The most messages that are read from a history at once.
 const PIECE_MESSAGES: usize = 64;
@@ -40,8 +40,10 @@ pub struct Replays {
     expansion: Option<Box<Expansion>>,
     /// Whether the expansion can continue only after the shard has processed more of its inbox.
     expansion_waits: bool,
-    /// The subscriptions from before a subscribe that is not answered yet.
-    before: Option<Arc<PatternSet>>,
+    /// The subscriptions from before a subscribe that waits for its next turn.
+    before: Option<Box<PatternSet>>,
+    /// Whether the messages that no subscription of `before` matches are withheld.
+    withholds_new: bool,
     /// Whether the session is queued for a share of history.
     is_queued: bool,
 }
@@ -104,19 +106,25 @@ impl Replays {
         self.unchecked == 0 && (!self.cursors.is_empty() || self.expansion.is_some() && !self.expansion_waits)
     }
 
-    /// Withholds the messages that no subscription of `before` matches.
-    pub fn withhold_new(&mut self, before: &Arc<PatternSet>) {
-        self.before = Some(Arc::clone(before));
+    /// Keeps the subscriptions from before a subscribe until its next turn. With `withholds_new`, messages that none of
+    /// them matches are withheld.
+    pub fn keep_before(&mut self, before: PatternSet, withholds_new: bool) {
+        (self.before, self.withholds_new) = (Some(Box::new(before)), withholds_new);
     }
 
-    /// Ends [`Replays::withhold_new`]: the subscribe is answered.
-    pub fn end_withholding(&mut self) {
-        self.before = None;
+    /// Takes the subscriptions that were kept, without those that have ended.
+    pub fn take_before(&mut self) -> Option<PatternSet> {
+        self.before.take().map(|before| *before)
+    }
+
+    /// Notes that the subscription to `pattern` has ended.
+    pub fn note_ended(&mut self, pattern: &Pattern) {
+        self.before.iter_mut().for_each(|before| before.remove(pattern));
     }
 
     /// Whether the session receives `topic` only by a subscribe that is not answered yet.
     pub fn is_unanswered(&self, topic: &TopicName) -> bool {
-        self.before.as_ref().is_some_and(|before| !before.matches(topic))
+        self.withholds_new && self.before.as_ref().is_some_and(|before| !before.matches(topic))
     }
 
     /// Begins an expansion of the session's newest patterns.

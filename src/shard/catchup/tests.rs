@@ -186,7 +186,7 @@ struct SearchedSlice {
 /// holds.
 fn looked_for(archive: &Archive, patterns: &[String], covers: impl Fn(&TopicName) -> bool + Copy) -> SearchedSlice {
     let patterns: Vec<Pattern> = patterns.iter().map(|text| pattern(text)).collect();
-    let mut expansion = Expansion::new(Box::new(Selection::of(&patterns)), Arc::default(), HashSet::default(), Some(1));
+    let mut expansion = Expansion::new(Box::new(Selection::of(&patterns)), Default::default(), HashSet::default(), Some(1));
     expansion.begin(0, true);
     expansion.note_ended_subscriptions();
     let mut looked = SearchedSlice::default();

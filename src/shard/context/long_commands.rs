@@ -1,7 +1,5 @@
 //! The operations of a session in its shard while a long command is carried out.
 
-use std::sync::Arc;
-
 use super::answer::Answer;
 use super::session_context::SessionContext;
 use crate::hub::{Cursor, Selection, Slice, Topic};
@@ -25,16 +23,17 @@ impl SessionContext<'_> {
         }
     }
 
-    /// Withholds messages that no subscription in `before` matches, because the answer to the subscribe of the others
-    /// is not sent yet.
-    pub fn withhold_new(&mut self, before: &Arc<PatternSet>) {
-        self.state.catch_up.withhold_new(self.slot, before);
+    /// Keeps the subscriptions from before a subscribe until its next turn. With `withholds_new`, messages that none of
+    /// them matches are withheld, because the answer to the subscribe of the others is not sent yet.
+    pub fn keep_before(&mut self, before: PatternSet, withholds_new: bool) {
+        self.state.catch_up.keep_before(self.slot, before, withholds_new);
         self.state.delivery.outgoing.use_slow_path(self.slot);
     }
 
-    /// Undoes [`SessionContext::withhold_new`]. The answer follows at once.
-    pub fn end_withholding(&mut self) {
-        self.state.catch_up.end_withholding(self.slot, self.state.env.processed());
+    /// Takes the subscriptions that were kept, without those that have ended since. Nothing is withheld any more: the
+    /// answer, or [`SessionContext::keep_before`], follows in the same turn.
+    pub fn take_before(&mut self) -> Option<PatternSet> {
+        self.state.catch_up.take_before(self.slot, self.state.env.processed())
     }
 
     /// Whether the hub has a topic of this name.

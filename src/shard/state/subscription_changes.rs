@@ -28,6 +28,7 @@ impl ShardState {
         let Some(id) = self.table.get(slot).map(|connection| connection.id()) else { return false };
         let Some(last) = self.delivery.subscribers.remove(pattern, slot) else { return false };
         self.pacing.end_interval(slot, pattern);
+        self.catch_up.note_ended(slot, pattern);
         self.env.unsubscribe(pattern, id, last);
         true
     }

@@ -1,7 +1,5 @@
 //! Test of the topics that a session's new patterns match.
 
-use std::sync::Arc;
-
 use foldhash::HashSet;
 
 use super::bench::{Bench, HEAD};
@@ -20,7 +18,7 @@ async fn a_message_behind_the_answer_is_live() {
     assert!(context.reserve_subscription(&wild).is_ok());
     context.subscribe_pattern(&wild, None);
     let selection = Box::new(Selection::of([&wild]));
-    context.expand(Expansion::new(selection, Arc::default(), HashSet::default(), Some(1)));
+    context.expand(Expansion::new(selection, Default::default(), HashSet::default(), Some(1)));
     bench.publish("h.b");
     let mut client = bench.arrive(HEAD);
     bench.flush();

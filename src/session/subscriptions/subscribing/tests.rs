@@ -71,6 +71,28 @@ fn a_subscription_that_ends_between_turns_has_no_entry() {
     assert_eq!(last.position.unwrap().offset, Offset(1));
 }
 
+/// Topics whose older subscriptions end between two turns, by name and by a pattern, begin anew with the answer: no message comes before
+/// it, and the history is replayed behind it. (The messages came before the answer.)
+#[test]
+fn a_topic_whose_older_subscription_ends_between_turns_begins_anew() {
+    for older in ["h.500", "h.*"] {
+        let mut bench = Bench::new();
+        done([older.to_owned()], SubscribeOptions::default(), &mut bench);
+        let options = SubscribeOptions { last: Some(1), ..SubscribeOptions::default() };
+        let mut subscribing = begin((0..1_000).map(|number| format!("h.{number}")), options);
+        assert_eq!(resume(&mut subscribing, &mut bench), Answer::Pending);
+        bench.context().unsubscribe(&[Pattern::parse(older).unwrap()]);
+        while resume(&mut subscribing, &mut bench) == Answer::Pending {
+            ["h.0", "h.500"].into_iter().for_each(|topic| bench.publish(topic));
+            assert!(bench.state().delivery.owes_nothing(0), "{older}: a message before the answer");
+        }
+        subscribing.finish(&mut bench.context()).begin_all(None, &mut bench.context());
+        for topic in ["h.0", "h.500"] {
+            assert!(bench.context().is_replaying(&TopicName::parse(topic).unwrap()), "{older}: {topic} begins without its history");
+        }
+    }
+}
+
 /// A long subscribe without an interval ends the pacing of its topics with its answer: held messages are sent before newer ones. (They
 /// were sent behind messages that came between two turns.)
 #[test]
