@@ -95,12 +95,12 @@ fn frames(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) ->
 
 fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8], now: u64) {
     match head.opcode {
-        Opcode::Text | Opcode::Binary if head.whole => data(session, ledger, head.deflated, payload, now),
+        Opcode::Text | Opcode::Binary if head.fin => data(session, ledger, head.compressed, payload, now),
         Opcode::Text | Opcode::Binary | Opcode::Continuation => {
             // Fragmented messages are never compressed here. (RSV1 of the first frame would apply to all fragments.)
             let joined = session.fragments.join(payload);
-            if head.whole {
-                data(session, ledger, head.deflated, &joined, now);
+            if head.fin {
+                data(session, ledger, head.compressed, &joined, now);
             } else {
                 session.fragments.keep(joined, 0);
             }
@@ -117,8 +117,8 @@ fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8],
     }
 }
 
-fn data(session: &mut Session, ledger: &mut Ledger, deflated: bool, payload: &[u8], now: u64) {
-    if !deflated {
+fn data(session: &mut Session, ledger: &mut Ledger, compressed: bool, payload: &[u8], now: u64) {
+    if !compressed {
         return message::receive(session, ledger, payload, payload.len(), now);
     }
     // The result borrows the inflater while the ledger is borrowed mutably, so the ledger lends the inflater.

@@ -20,10 +20,10 @@ pub enum Opcode {
 /// The head of a server's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// Whether it is the last frame of its message (FIN).
-    pub whole: bool,
-    /// Whether the message is compressed (RSV1, RFC 7692 §6).
-    pub deflated: bool,
+    /// FIN: the frame is the last of its message.
+    pub fin: bool,
+    /// RSV1: the message is compressed (RFC 7692 §6).
+    pub compressed: bool,
     pub opcode: Opcode,
     pub head_bytes: usize,
     pub payload_bytes: usize,
@@ -69,7 +69,7 @@ impl Head {
         if payload_bytes > PAYLOAD_BYTES_MAX {
             return Err(BadHead::TooBig(payload_bytes));
         }
-        Ok(Some(Self { whole: first & 0x80 != 0, deflated: first & 0x40 != 0, opcode, head_bytes, payload_bytes: payload_bytes as usize }))
+        Ok(Some(Self { fin: first & 0x80 != 0, compressed: first & 0x40 != 0, opcode, head_bytes, payload_bytes: payload_bytes as usize }))
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
             let mut frame = Vec::new();
             push_unmasked(&mut frame, Opcode::Text, &vec![b'x'; length]);
             let head = Head::read(&frame).unwrap().unwrap();
-            assert_eq!((head.whole, head.opcode, head.payload_bytes), (true, Opcode::Text, length));
+            assert_eq!((head.fin, head.opcode, head.payload_bytes), (true, Opcode::Text, length));
             assert_eq!(head.head_bytes + length, frame.len());
             for cut in 0..head.head_bytes {
                 assert_eq!(Head::read(&frame[..cut]), Ok(None), "{cut} of {length}");
