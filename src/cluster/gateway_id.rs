@@ -11,6 +11,7 @@ use crate::session_id::parse_hex;
 pub struct GatewayId(u64);
 
 impl GatewayId {
+    /// A new name.
     pub fn random() -> Self {
         Self(rand::rng().random())
     }

@@ -30,6 +30,7 @@ use crate::hub::{self, EngineAttempt, Hub, PresenceChange, Publication, PublishE
 use crate::metrics::{ClusterState, Gauge, Metrics};
 use crate::topic_name::TopicName;
 pub use forwarding::{CommandHandler, ForwardError, Forwarded};
+pub use gateway_id::GatewayId;
 use presence::Presence;
 use publisher::Publisher;
 use reader::StreamReader;

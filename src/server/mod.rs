@@ -20,13 +20,12 @@ pub use start_error::StartError;
 use std::io;
 use std::sync::Arc;
 
-use rand::Rng;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, GatewayId};
 use crate::config::{Config, Limits, ListenAddress, Live, LogFormat, Sources};
 use crate::feed::Feeds;
 use crate::hub::Hub;
@@ -205,7 +204,7 @@ impl Listeners {
     ) -> Self {
         let live = &services.live;
         // Centrifugo's clients name this in `/emulation`, to address the gateway that has their session.
-        let node: Arc<str> = format!("{:016x}", rand::rng().random::<u64>()).into();
+        let node: Arc<str> = GatewayId::random().to_string().into();
         if let Some(cluster) = cluster {
             cluster.serve_forwarded(&node, forwarded_commands(shards, &accounts.bytes));
         }
