@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 
 use super::batch::{BATCH_BYTES_MAX, ENVELOPE_BYTES_MAX};
-use super::centrifugo::{Call, CentrifugoApi, Directory, LONG};
+use super::centrifugo::{Call, CentrifugoApi, Directory, LONG_METHODS};
 use super::idempotency::KEY_BYTES_MAX;
 use super::metering::{Allowance, Metering};
 use super::publishing::Publishing;
@@ -43,7 +43,7 @@ struct HttpRequest<'a> {
 impl HttpRequest<'_> {
     /// Returns what was `granted` together with the body. If the request was refused, the body is read and discarded
     /// beside the answer.
-    fn granted<T>(&self, granted: Result<T, Problem>, body: Incoming) -> Result<(T, Incoming), Problem> {
+    fn or_discard<T>(&self, granted: Result<T, Problem>, body: Incoming) -> Result<(T, Incoming), Problem> {
         match granted {
             Ok(granted) => Ok((granted, body)),
             Err(problem) => {
@@ -102,7 +102,7 @@ impl Api {
         let resource = Resource::at(head.uri.path(), &config);
         let methods = resource.as_ref().map_or("", |resource| resource.methods(surface));
         let (Some(resource), false) = (resource, methods.is_empty()) else {
-            return Err(self.absent(&head.method, &head.uri));
+            return Err(self.not_found(&head.method, &head.uri));
         };
         if !methods.split(", ").any(|method| method == head.method.as_str()) {
             return Err(self.other_method(methods, &head.method, surface));
@@ -115,7 +115,7 @@ impl Api {
         if let Resource::Emulation = resource {
             let account = &self.accounts.bytes;
             let read = read_body(&head.headers, body, config.limits.frame_bytes, config.limits.body_timeout, account).await;
-            let (body, reservation) = read.inspect_err(|error| self.count_body(error, LimitKey::FrameBytes))?;
+            let (body, reservation) = read.inspect_err(|error| self.count_refused_body(error, LimitKey::FrameBytes))?;
             return self.directory.deliver(&body, wire_of_body(&head.headers), reservation).await;
         }
         if head.method == Method::POST {
@@ -139,7 +139,7 @@ impl Api {
                 self.look_up(&resource, head, &query, address).await?
             }
         };
-        held(answer, &self.accounts.bytes).await
+        counted_until_written(answer, &self.accounts.bytes).await
     }
 
     /// Answers and charges a request about topics or sessions.
@@ -164,7 +164,7 @@ impl Api {
         Caller::of(&self.auth, &self.accounts.failures, address, headers, query)
     }
 
-    fn absent(&self, method: &Method, uri: &Uri) -> Problem {
+    fn not_found(&self, method: &Method, uri: &Uri) -> Problem {
         tracing::trace!(%method, path = uri.path(), "no such path");
         Problem::not_found("there is nothing on this path")
     }
@@ -179,42 +179,42 @@ impl Api {
 
     async fn publish(&self, resource: &Resource<'_>, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
         let &HttpRequest { headers, limits, .. } = request;
-        let ((caller, allowance, topic), body) = request.granted(self.may_publish(resource, request), body)?;
+        let ((caller, allowance, topic), body) = request.or_discard(self.may_publish(resource, request), body)?;
         let account = &self.accounts.bytes;
         let published = match topic {
             Some(topic) => match read_body(headers, body, limits.message_bytes, limits.body_timeout, account).await {
-                Ok((body, _held)) => return self.publishing.one(&allowance, &topic, body, idempotency_key(headers)?).await,
+                Ok((body, _held)) => return self.publishing.publish_body(&allowance, &topic, body, idempotency_key(headers)?).await,
                 Err(error) => Err(error),
             },
             None => {
                 let bounds = Bounds { body: BATCH_BYTES_MAX, line: limits.message_bytes + ENVELOPE_BYTES_MAX };
                 match BodyLines::new(headers, body, bounds, limits.body_timeout, account) {
-                    Ok(mut lines) => self.publishing.batch(&caller, &self.metering, &allowance, &mut lines).await,
+                    Ok(mut lines) => self.publishing.publish_lines(&caller, &self.metering, &allowance, &mut lines).await,
                     Err(error) => Err(error),
                 }
             }
         };
-        Ok(published.inspect_err(|error| self.count_body(error, LimitKey::MessageBytes))?)
+        Ok(published.inspect_err(|error| self.count_refused_body(error, LimitKey::MessageBytes))?)
     }
 
     /// Counts a refused body; `longest` is the limit of its length.
-    fn count_body(&self, error: &BodyError, longest: LimitKey) {
+    fn count_refused_body(&self, error: &BodyError, longest: LimitKey) {
         error.limit(longest).into_iter().for_each(|limit| self.accounts.rejections.limit_hit(limit));
     }
 
     /// Executes a command of Centrifugo's HTTP API.
     async fn centrifugo_command(&self, method: &str, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
         let &HttpRequest { headers, limits, .. } = request;
-        let ((caller, allowance), body) = request.granted(self.may_command(request), body)?;
+        let ((caller, allowance), body) = request.or_discard(self.may_command(request), body)?;
         // Base64 is a third longer than its bytes, and a topic and tags are added.
-        let bytes_max = if LONG.contains(&method) { BATCH_BYTES_MAX } else { 2 * limits.message_bytes + (16 << 10) };
+        let bytes_max = if LONG_METHODS.contains(&method) { BATCH_BYTES_MAX } else { 2 * limits.message_bytes + (16 << 10) };
         let account = &self.accounts.bytes;
         let read = read_body(headers, body, bytes_max, limits.body_timeout, account).await;
-        let (body, _held) = read.inspect_err(|error| self.count_body(error, LimitKey::MessageBytes))?;
+        let (body, _held) = read.inspect_err(|error| self.count_refused_body(error, LimitKey::MessageBytes))?;
         let by_status = headers.get("x-centrifugo-error-mode").is_some_and(|mode| mode == "transport");
         let call = Call { caller: &caller, allowance: &allowance, metering: &self.metering, publishing: &self.publishing };
         let answer = self.centrifugo.answer(method, &body, by_status, &call).await;
-        held(answer.ok_or_else(|| Problem::bad_request("the body is no command: a JSON object is"))?, account).await
+        counted_until_written(answer.ok_or_else(|| Problem::bad_request("the body is no command: a JSON object is"))?, account).await
     }
 
     /// Checks the credential of a command of Centrifugo's HTTP API: it must be an API key.
@@ -264,7 +264,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 /// `answer`, with its body counted in `account` until it is written.
-async fn held(answer: Answer, account: &Arc<HttpBytes>) -> Result<Answer, Problem> {
+async fn counted_until_written(answer: Answer, account: &Arc<HttpBytes>) -> Result<Answer, Problem> {
     let (head, body) = answer.into_parts();
     let bytes = match body.collect().await {
         Ok(body) => body.to_bytes(),

@@ -98,16 +98,16 @@ impl Publishing {
         Self { hub: Arc::clone(hub), live: Arc::clone(live), metrics: Arc::clone(metrics), idempotency }
     }
 
-    /// As [`Publishing::once`], but does not wait for an engine's answer to a message without a key.
+    /// As [`Publishing::publish`], but does not wait for an engine's answer to a message without a key.
     pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>, key: Option<&str>) -> Result<Submitted, PublishError> {
         match key {
             None => self.hub.submit(topic, publication).await,
-            Some(_) => self.once(topic, publication, key).await.map(Submitted::Published),
+            Some(_) => self.publish(topic, publication, key).await.map(Submitted::Published),
         }
     }
 
     /// Publishes, or returns the position of the earlier message with this `key`.
-    pub async fn once(&self, topic: &TopicName, publication: Publication<'_>, key: Option<&str>) -> Result<Position, PublishError> {
+    pub async fn publish(&self, topic: &TopicName, publication: Publication<'_>, key: Option<&str>) -> Result<Position, PublishError> {
         match key {
             None => self.hub.publish(topic, publication).await,
             Some(key) => self.idempotency.once(topic, key, self.hub.publish(topic, publication)).await,
@@ -115,9 +115,9 @@ impl Publishing {
     }
 
     /// `POST /v1/topics/{topic}`: the body is the message; `key` is its `Idempotency-Key`.
-    pub async fn one(&self, allowance: &Allowance, topic: &TopicName, body: Bytes, key: Option<&str>) -> Result<Answer, Problem> {
+    pub async fn publish_body(&self, allowance: &Allowance, topic: &TopicName, body: Bytes, key: Option<&str>) -> Result<Answer, Problem> {
         let publication = publication(&body, kind_of(&body), &allowance.payer);
-        let position = self.once(topic, publication, key).await?;
+        let position = self.publish(topic, publication, key).await?;
         let published = Published { topic: topic.as_str(), offset: position.offset.0, epoch: position.epoch.as_str() };
         Ok(json_of(&published))
     }
@@ -125,7 +125,7 @@ impl Publishing {
     /// `POST /v1/publish`: publishes each valid line as it is received, and reports the others. A line costs one unit.
     /// If the bucket is empty, that line and all lines that were received with it are refused unread. If the body
     /// breaks off, the lines before stay published.
-    pub async fn batch(
+    pub async fn publish_lines(
         &self,
         caller: &Caller<'_>,
         metering: &Metering,
@@ -157,7 +157,7 @@ impl Publishing {
                     Err(refused(ErrorCode::MessageTooLarge, "the line is longer than a message may be".to_owned()))
                 }
                 Line::Whole(text) => match batch::entry(number, text.trim_ascii()) {
-                    Ok(entry) => self.line(caller, &allowance.payer, number, entry).await,
+                    Ok(entry) => self.publish_line(caller, &allowance.payer, number, entry).await,
                     Err(error) => Err(error),
                 },
             };
@@ -179,7 +179,13 @@ impl Publishing {
         Ok(json_of(&answer))
     }
 
-    async fn line(&self, caller: &Caller<'_>, payer: &Payer, number: usize, entry: batch::Entry<'_>) -> Result<Submitted, LineError> {
+    async fn publish_line(
+        &self,
+        caller: &Caller<'_>,
+        payer: &Payer,
+        number: usize,
+        entry: batch::Entry<'_>,
+    ) -> Result<Submitted, LineError> {
         let refused = |code, message: String| LineError { line: number, code, message };
         let batch::Entry { topic, data } = entry;
         let message_bytes = self.live.load().limits.message_bytes;

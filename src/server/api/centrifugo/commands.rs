@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::failed::Failed;
 use super::glob;
-use super::replies::{self, ErrorText, Outcome, Text};
+use super::replies::{self, CommandReply, ErrorText, Text};
 use super::requests::{
     BatchRequest, BroadcastRequest, ChannelRequest, ChannelsRequest, DisconnectRequest, HistoryRequest, PublishRequest, Since, is_command,
     read,
@@ -36,7 +36,7 @@ use crate::shard::{AdminCommand, Shards, UserSessions};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The methods with several messages, whose bodies may be as long as a batch.
-pub const LONG: [&str; 2] = ["batch", "broadcast"];
+pub const LONG_METHODS: [&str; 2] = ["batch", "broadcast"];
 
 /// Topics that are examined before the task yields to others of its thread.
 const TOPICS_AT_ONCE: usize = 1_000;
@@ -60,16 +60,16 @@ pub struct Call<'a> {
     pub publishing: &'a Publishing,
 }
 
-type Done = Result<Text, Failed>;
+type CommandResult = Result<Text, Failed>;
 type ReadCommand = fn(&[u8], &Config) -> Result<AdminCommand, Failed>;
 
 /// The reply to a publish, once the message has its position.
-async fn placed(submitted: Result<Submitted, Failed>) -> Done {
+async fn published(submitted: Result<Submitted, Failed>) -> CommandResult {
     let position = match submitted? {
         Submitted::Published(position) => position,
         Submitted::Awaited(receipt) => receipt.answer().await?,
     };
-    Ok(replies::placed(&position))
+    Ok(replies::position(&position))
 }
 
 impl CentrifugoApi {
@@ -99,7 +99,7 @@ impl CentrifugoApi {
             _ => self.command(method, body, call).await,
         };
         let status = done.as_ref().err().filter(|_| by_status).map_or(StatusCode::OK, |failed| failed.status());
-        let mut answer = json_of(&Outcome::from(done));
+        let mut answer = json_of(&CommandReply::from(done));
         *answer.status_mut() = status;
         Some(answer)
     }
@@ -121,7 +121,12 @@ impl CentrifugoApi {
     }
 
     /// Executes one command. The future is boxed, because that of a batch would enlarge the futures of all commands.
-    fn command<'a>(&'a self, method: &'a str, json: &'a [u8], call: &'a Call<'_>) -> Pin<Box<dyn Future<Output = Done> + Send + 'a>> {
+    fn command<'a>(
+        &'a self,
+        method: &'a str,
+        json: &'a [u8],
+        call: &'a Call<'_>,
+    ) -> Pin<Box<dyn Future<Output = CommandResult> + Send + 'a>> {
         Box::pin(async move {
             match method {
                 "publish" => self.publish(&read::<ChannelRequest<'_>>(json)?.channel, &read(json)?, call).await,
@@ -146,8 +151,8 @@ impl CentrifugoApi {
         })
     }
 
-    async fn publish(&self, channel: &str, asked: &PublishRequest<'_>, call: &Call<'_>) -> Done {
-        placed(self.submit(channel, asked, call).await).await
+    async fn publish(&self, channel: &str, asked: &PublishRequest<'_>, call: &Call<'_>) -> CommandResult {
+        published(self.submit(channel, asked, call).await).await
     }
 
     async fn submit(&self, channel: &str, asked: &PublishRequest<'_>, call: &Call<'_>) -> Result<Submitted, Failed> {
@@ -180,7 +185,7 @@ impl CentrifugoApi {
         Ok(call.publishing.submit(&topic, publication, key).await?)
     }
 
-    async fn broadcast(&self, json: &[u8], call: &Call<'_>) -> Done {
+    async fn broadcast(&self, json: &[u8], call: &Call<'_>) -> CommandResult {
         let (all, content) = (read::<BroadcastRequest<'_>>(json)?, read(json)?);
         let mut submitted = Vec::with_capacity(all.channels.len());
         for (index, channel) in all.channels.iter().enumerate() {
@@ -191,19 +196,19 @@ impl CentrifugoApi {
         }
         let mut responses = Vec::with_capacity(submitted.len());
         for one in submitted {
-            responses.push(Outcome::from(placed(one).await));
+            responses.push(CommandReply::from(published(one).await));
         }
         Ok(replies::text(&BTreeMap::from([("responses", responses)])))
     }
 
-    fn presence(&self, json: &[u8], call: &Call<'_>, reply: impl FnOnce(&[crate::session_id::Member]) -> Text) -> Done {
+    fn presence(&self, json: &[u8], call: &Call<'_>, reply: impl FnOnce(&[crate::session_id::Member]) -> Text) -> CommandResult {
         let topic = call.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
         let members = self.hub.presence(&topic)?;
         call.metering.charge(call.allowance, members.len(), MEMBERS_PER_UNIT);
         Ok(reply(&members))
     }
 
-    fn history(&self, json: &[u8], call: &Call<'_>) -> Done {
+    fn history(&self, json: &[u8], call: &Call<'_>) -> CommandResult {
         let topic = call.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
         let asked: HistoryRequest<'_> = read(json)?;
         let from = match (asked.reverse, asked.since.as_ref().map(|since| since.offset)) {
@@ -224,7 +229,7 @@ impl CentrifugoApi {
     }
 
     /// Drops the history of a topic; its position stays.
-    fn remove_history(&self, json: &[u8], call: &Call<'_>) -> Done {
+    fn remove_history(&self, json: &[u8], call: &Call<'_>) -> CommandResult {
         call.require(|identity| identity.admin)?;
         let topic = TopicName::parse(&read::<ChannelRequest<'_>>(json)?.channel)?;
         self.hub.remove_history(&topic)?;
@@ -232,7 +237,7 @@ impl CentrifugoApi {
     }
 
     /// The topics that have subscribers by name and match `pattern`; the first [`TOPICS_LISTED_MAX`].
-    async fn channels(&self, asked: &ChannelsRequest<'_>, call: &Call<'_>) -> Done {
+    async fn channels(&self, asked: &ChannelsRequest<'_>, call: &Call<'_>) -> CommandResult {
         call.require(|identity| identity.admin)?;
         let mut found: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
         let mut after: Option<TopicName> = None;
@@ -249,7 +254,7 @@ impl CentrifugoApi {
         }
     }
 
-    fn info(&self, call: &Call<'_>) -> Done {
+    fn info(&self, call: &Call<'_>) -> CommandResult {
         #[derive(Serialize)]
         struct Node {
             uid: &'static str,
@@ -277,7 +282,7 @@ impl CentrifugoApi {
     }
 
     /// Closes one session of a user, or all of them.
-    async fn disconnect(&self, json: &[u8], call: &Call<'_>) -> Done {
+    async fn disconnect(&self, json: &[u8], call: &Call<'_>) -> CommandResult {
         call.require(|identity| identity.admin)?;
         let UserSessions { user, only } = session_commands::sessions(json)?;
         let DisconnectRequest { whitelist, disconnect } = read(json)?;
@@ -290,7 +295,7 @@ impl CentrifugoApi {
     }
 
     /// Executes a command in one session of a user, or in all of them.
-    async fn in_sessions(&self, json: &[u8], read_command: ReadCommand, call: &Call<'_>) -> Done {
+    async fn in_sessions(&self, json: &[u8], read_command: ReadCommand, call: &Call<'_>) -> CommandResult {
         call.require(|identity| identity.admin)?;
         let (sessions, command) = (session_commands::sessions(json)?, read_command(json, &self.live.load())?);
         self.shards.execute(sessions, command).await;

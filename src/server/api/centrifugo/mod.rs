@@ -8,5 +8,5 @@ mod replies;
 mod requests;
 mod session_commands;
 
-pub use commands::{Call, CentrifugoApi, LONG};
+pub use commands::{Call, CentrifugoApi, LONG_METHODS};
 pub use emulation::{Directory, forwarded_commands};

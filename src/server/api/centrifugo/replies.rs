@@ -29,7 +29,7 @@ pub fn nothing() -> Text {
 /// The answer to a command, or one answer of a broadcast.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum CommandReply {
     Result(Text),
     Error(ErrorText),
 }
@@ -47,7 +47,7 @@ impl From<Failed> for ErrorText {
     }
 }
 
-impl From<Result<Text, Failed>> for Outcome {
+impl From<Result<Text, Failed>> for CommandReply {
     fn from(done: Result<Text, Failed>) -> Self {
         done.map_or_else(|failed| Self::Error(failed.into()), Self::Result)
     }
@@ -55,14 +55,14 @@ impl From<Result<Text, Failed>> for Outcome {
 
 /// The position of a message.
 #[derive(Serialize)]
-pub struct Placed<'a> {
+struct PositionText<'a> {
     offset: u64,
     epoch: &'a str,
 }
 
 /// The position of a message, as JSON.
-pub fn placed(position: &Position) -> Text {
-    text(&Placed { offset: position.offset.0, epoch: position.epoch.as_str() })
+pub fn position(position: &Position) -> Text {
+    text(&PositionText { offset: position.offset.0, epoch: position.epoch.as_str() })
 }
 
 #[derive(Serialize)]
