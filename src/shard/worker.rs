@@ -1,4 +1,4 @@
-//! The loop of a shard. Each tick drains the inbox, reads ready sockets, fans out, flushes, and sweeps if due.
+//! The loop of a shard. Each tick processes a share of the inbox, reads ready sockets, fans out, flushes, and sweeps if due.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -120,9 +120,9 @@ impl Worker {
         }
         self.follow_config();
         // Messages that were published before a command came go out before the answer to the command.
-        self.drain_inbox();
+        self.process_share();
         self.sessions.read_ready(&mut self.buffer);
-        let left = self.drain_inbox();
+        let left = self.process_share();
         self.sessions.state.tell_changes();
         self.sessions.state.send_due();
         self.sessions.state.continue_adapting();
@@ -215,7 +215,7 @@ impl Worker {
     }
 
     /// Takes a share of the inbox and processes it. Returns whether items are left.
-    fn drain_inbox(&mut self) -> bool {
+    fn process_share(&mut self) -> bool {
         let mut share = std::mem::take(&mut self.share);
         let state = &self.sessions.state;
         let bytes = SHARE_BYTES.min(state.env.config.limits.outbox_bytes / 8).max(1);

@@ -109,7 +109,7 @@ impl<'a> SessionContext<'a> {
         Answer::Pending
     }
 
-    /// Whether the session begins while many others do, and is to leave a long command to its first turn.
+    /// Whether the session begins after so many others in this tick that it leaves a long command to its first turn.
     pub fn begins_late(&mut self) -> bool {
         self.state.table.turns().begins_late()
     }

@@ -166,7 +166,9 @@ impl Delivery {
     ) -> Result<(), Overflow> {
         let Some(encoding) = self.outgoing.encoding(slot) else { return Ok(()) };
         for (index, &frame) in chain.iter().enumerate() {
-            if let Some(message) = self.batch.deferrable(frame).filter(|message| defers && self.subscribers.covers(slot, &message.topic)) {
+            if let Some(message) =
+                self.batch.message_to_defer(frame).filter(|message| defers && self.subscribers.covers(slot, &message.topic))
+            {
                 let (topic, position) = (message.topic.clone(), message.position);
                 self.deferred.entry(topic).or_insert((position, position.offset)).1 = position.offset;
                 continue;

@@ -29,7 +29,7 @@ use age::Ages;
 use backlog::Backlog;
 pub use end::{End, book_delivered};
 use end::{WrittenCounts, book_end};
-use gaps::{Gap, Gaps, Topic as GapsOfTopic};
+use gaps::{Gap, Gaps, TopicGaps};
 pub use queued::{FrameKind, Queued, QueuedMessage};
 pub use stamps::Stamps;
 
@@ -159,10 +159,10 @@ impl Outbox {
         self.backlog.shrink();
     }
 
-    /// Queues a frame of which the socket has accepted the first `begun` bytes. The queue must be empty.
-    pub fn begin(&mut self, queued: Queued, begun: usize, tally: &mut Tally) {
+    /// Queues a frame of which the socket has accepted the first `accepted_bytes`. The queue must be empty.
+    pub fn begin(&mut self, queued: Queued, accepted_bytes: usize, tally: &mut Tally) {
         self.push(queued, tally);
-        self.backlog.set_begun(begun);
+        self.backlog.set_accepted_bytes(accepted_bytes);
     }
 
     /// Queues a frame. If the queue exceeds `bytes_max`, messages give way as their rules say.
@@ -259,7 +259,7 @@ impl Outbox {
 
     /// Drops the messages of `topics`, except a partly written frame.
     pub fn drop_topics(&mut self, topics: &HashSet<TopicName>, tally: &mut Tally) {
-        for place in self.backlog.first_loose()..self.backlog.queue().end() {
+        for place in self.backlog.first_unpinned()..self.backlog.queue().end() {
             let is_of_them = |queued: &Queued| queued.message().is_some_and(|message| topics.contains(&message.topic));
             if self.backlog.queue().get(place).is_some_and(is_of_them)
                 && let Some(queued) = self.backlog.remove(place, tally)
@@ -273,7 +273,7 @@ impl Outbox {
     /// Takes the gaps to be told before the next frame, if that is a message of their topic. The raw dialect has no gap
     /// notice.
     pub fn take_gaps_before_next(&mut self) -> Vec<Gap> {
-        if self.gaps.is_empty() || self.backlog.begun() > 0 {
+        if self.gaps.is_empty() || self.backlog.accepted_bytes() > 0 {
             return Vec::new();
         }
         let next = self.backlog.queue().front().and_then(Queued::message);
@@ -295,7 +295,7 @@ impl Outbox {
     /// number of bytes accepted.
     pub fn write(&mut self, to: &mut Connection, stamps: &mut Stamps<'_>, now: Moment, tally: &mut Tally) -> Poll<io::Result<usize>> {
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
-        let count = stamps.gather(self.backlog.queue(), &self.gaps, self.backlog.begun(), &mut parts);
+        let count = stamps.gather(self.backlog.queue(), &self.gaps, self.backlog.accepted_bytes(), &mut parts);
         if count == 0 {
             return Poll::Ready(Ok(0));
         }
@@ -305,38 +305,40 @@ impl Outbox {
             other => return other,
         };
         self.moved_at = now;
-        let mut begun = self.backlog.begun() + written;
-        while let Some(bytes) = self.backlog.queue().front().map(|first| stamps.stamped_bytes(first)).filter(|&bytes| begun >= bytes) {
-            begun -= bytes;
+        let mut accepted_bytes = self.backlog.accepted_bytes() + written;
+        while let Some(bytes) =
+            self.backlog.queue().front().map(|first| stamps.stamped_bytes(first)).filter(|&bytes| accepted_bytes >= bytes)
+        {
+            accepted_bytes -= bytes;
             if let Some(queued) = self.backlog.remove(self.backlog.queue().first(), tally) {
                 stamps.written(&queued);
                 self.written_counts.note(&queued);
                 book_end(&queued, End::Delivered, tally);
             }
         }
-        self.backlog.set_begun(begun);
+        self.backlog.set_accepted_bytes(accepted_bytes);
         Poll::Ready(Ok(written))
     }
 
     /// Moves a partly written frame into a new outbox, which replaces this one.
-    pub fn take_begun(&mut self, now: Moment, tally: &mut Tally) -> Self {
-        let mut begun = Self::new(now);
-        let bytes = self.backlog.begun();
-        self.backlog.set_begun(0);
+    pub fn take_partly_written(&mut self, now: Moment, tally: &mut Tally) -> Self {
+        let mut outbox = Self::new(now);
+        let bytes = self.backlog.accepted_bytes();
+        self.backlog.set_accepted_bytes(0);
         let first = if bytes > 0 { self.backlog.remove(self.backlog.queue().first(), tally) } else { None };
         if let Some(first) = first {
-            begun.backlog.push(first, tally);
-            begun.backlog.set_begun(bytes);
+            outbox.backlog.push(first, tally);
+            outbox.backlog.set_accepted_bytes(bytes);
         }
-        begun.is_slow = std::mem::take(&mut self.is_slow);
-        begun.moved_at = self.moved_at;
-        begun
+        outbox.is_slow = std::mem::take(&mut self.is_slow);
+        outbox.moved_at = self.moved_at;
+        outbox
     }
 
     /// Discards at most `most` frames and topics with gaps, at the session's end, and books the messages as dropped.
     /// Returns the number of frames and topics.
     pub fn abandon(&mut self, most: usize, tally: &mut Tally) -> usize {
-        self.backlog.set_begun(0);
+        self.backlog.set_accepted_bytes(0);
         let mut frames = 0;
         while frames < most && !self.is_empty() {
             frames += 1;
@@ -384,7 +386,7 @@ impl Outbox {
             gaps.begin_pruning();
         }
         let newest = |topic: &TopicName| [backlog.newest_marked(topic), backlog.newest_unsubscribed(topic, *unsubscribes)];
-        let is_told = |topic: &TopicName, gaps: &GapsOfTopic| newest(topic).into_iter().flatten().any(|message| gaps.has_before(message));
+        let is_told = |topic: &TopicName, gaps: &TopicGaps| newest(topic).into_iter().flatten().any(|message| gaps.has_before(message));
         examined += gaps.prune(most - examined, |topic, gaps| is_gone(topic) && !is_told(topic, gaps));
         if examined < most {
             *marking = Marking::Nothing;

@@ -75,7 +75,7 @@ impl Delivery {
 
     /// Removes the session in `slot`. The frames that it was owed are given up, those of its outbox later by
     /// [`EndedOutboxes::release`].
-    pub fn close(&mut self, slot: u32, tally: &mut Tally) {
+    pub fn remove(&mut self, slot: u32, tally: &mut Tally) {
         self.drop_chain(slot, tally);
         self.stream_positions.take(slot);
         self.outgoing.end(slot).into_iter().for_each(|outbox| self.ended.add(outbox));
@@ -184,8 +184,8 @@ impl Delivery {
     pub fn discard(&mut self, slot: u32, now: Moment, tally: &mut Tally) {
         self.drop_chain(slot, tally);
         if let Some(outbox) = self.outgoing.outbox_mut(slot) {
-            let begun = outbox.take_begun(now, tally);
-            self.ended.add(Box::new(std::mem::replace(outbox, begun)));
+            let partly_written = outbox.take_partly_written(now, tally);
+            self.ended.add(Box::new(std::mem::replace(outbox, partly_written)));
         }
     }
 

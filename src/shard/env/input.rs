@@ -36,21 +36,21 @@ pub struct UnfinishedShare {
 
 /// The input that all sessions of a shard hold.
 #[derive(Debug, Default)]
-pub struct Inputs {
+pub struct InputAccount {
     account: Arc<UnfinishedBytes>,
     bytes: usize,
 }
 
-/// The part of one session in [`Inputs`].
+/// The part of one session in [`InputAccount`].
 #[derive(Debug, Default)]
-pub struct Input {
+pub struct SessionInput {
     bytes: usize,
     /// Present only while the session's unfinished message exceeds `message_bytes`. Boxed, because nearly no session
     /// has one and this struct is kept for every session.
     share: Option<Box<UnfinishedShare>>,
 }
 
-impl Inputs {
+impl InputAccount {
     /// An empty sum, with the account that all shards share.
     pub fn new(account: Arc<UnfinishedBytes>) -> Self {
         Self { account, bytes: 0 }
@@ -58,7 +58,7 @@ impl Inputs {
 
     /// Notes that the session of `input` holds `held` now, plus `unread` bytes that its reader has not used. Returns
     /// `false` if the sessions of `address` would hold more unfinished bytes than `limits` allow.
-    pub fn count(&mut self, input: &mut Input, held: HeldInput, unread: usize, address: IpAddr, limits: &Limits) -> bool {
+    pub fn count(&mut self, input: &mut SessionInput, held: HeldInput, unread: usize, address: IpAddr, limits: &Limits) -> bool {
         let bytes = held.unfinished + held.command + unread;
         if bytes == 0 && input.bytes == 0 {
             return true;
@@ -74,7 +74,7 @@ impl Inputs {
     }
 
     /// Subtracts the input of a session that has ended.
-    pub fn forget(&mut self, input: &Input) {
+    pub fn forget(&mut self, input: &SessionInput) {
         self.bytes -= input.bytes;
     }
 

@@ -4,7 +4,7 @@ mod input;
 mod load;
 mod subscription_limits;
 
-pub use input::{HeldInput, Input, Inputs};
+pub use input::{HeldInput, InputAccount, SessionInput};
 pub use load::Load;
 
 use std::net::IpAddr;
@@ -145,8 +145,8 @@ impl Env {
     }
 
     /// An account of the input that sessions hold.
-    pub fn input_account(&self) -> Inputs {
-        Inputs::new(Arc::clone(&self.parts.totals.unfinished_bytes))
+    pub fn input_account(&self) -> InputAccount {
+        InputAccount::new(Arc::clone(&self.parts.totals.unfinished_bytes))
     }
 
     /// The hub of all topics.

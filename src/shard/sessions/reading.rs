@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use crate::config::Limits;
 use crate::session_id::SessionSecret;
-use crate::shard::env::{Input, Inputs};
+use crate::shard::env::{InputAccount, SessionInput};
 use crate::shard::reader::Reader;
 use crate::shard::slot::{InputWait, SlotMap};
 use crate::shard::unused_input::UnusedInput;
@@ -25,8 +25,8 @@ pub struct Reading {
     /// The session waits for an answer of its engine. The reader is called again even without new input, and the socket
     /// is read meanwhile.
     pub awaits_engine: bool,
-    /// The bytes of this input in the shard's [`Inputs`].
-    input: Input,
+    /// The bytes of this input in the shard's [`InputAccount`].
+    input: SessionInput,
 }
 
 /// The reading sides of a shard's open sessions, by slot.
@@ -35,12 +35,12 @@ pub struct Readings {
     /// The slots of sessions whose commands come in separate HTTP requests, by the secret that these requests carry.
     secrets: HashMap<SessionSecret, u32>,
     /// The sizes of the input that sessions hold.
-    inputs: Inputs,
+    inputs: InputAccount,
 }
 
 impl Readings {
     /// No sessions. Their input will be counted in `inputs`.
-    pub fn new(inputs: Inputs) -> Self {
+    pub fn new(inputs: InputAccount) -> Self {
         Self { by_slot: SlotMap::default(), secrets: HashMap::default(), inputs }
     }
 
@@ -89,7 +89,7 @@ impl Readings {
 impl Reading {
     /// The reading side of a session whose socket was not read yet.
     fn new(reader: Box<dyn Reader>, generation: u32) -> Self {
-        let (unread, waits, input) = (UnusedInput::default(), InputWait::Nothing, Input::default());
+        let (unread, waits, input) = (UnusedInput::default(), InputWait::Nothing, SessionInput::default());
         Self { reader: Some(reader), unread, generation, waits, awaits_engine: false, input }
     }
 }

@@ -15,13 +15,6 @@ use crate::shard::state::ShardState;
 use crate::topic_name::TopicName;
 
 impl Sessions {
-    /// Tells readers about work that was done for their sessions beside their commands.
-    pub fn charge_work(&mut self) {
-        for slot in self.state.uncharged.take_grown() {
-            self.call(slot, |reader, context, _| reader.on_work(context));
-        }
-    }
-
     /// Hands `frame`, which an HTTP request carries, to the session that has `secret`. The frame is a sign of life of
     /// the client.
     pub fn forward_frame(&mut self, secret: SessionSecret, frame: Bytes) -> Forwarded {

@@ -152,7 +152,7 @@ impl Sessions {
     /// Visits every session once and does what is due for it: deadlines, heartbeats, time-outs, closes. Returns `false`
     /// if sessions that leave a drain are left for the next tick.
     pub fn sweep(&mut self) -> bool {
-        self.state.table.excuse_queued(self.state.env.now);
+        self.state.table.note_queued_active(self.state.env.now);
         let (mut released, mut is_complete) = (0, true);
         for slot in 0..self.state.table.end() {
             // What a queued session had to send in time may be among its unread input. Its turn looks at the deadline.
@@ -190,6 +190,13 @@ impl Sessions {
     pub fn tell_lapsed(&mut self) {
         for (slot, topic) in std::mem::take(&mut self.state.lapsed) {
             self.call(slot, |reader, context, _| reader.on_lapse(&topic, context));
+        }
+    }
+
+    /// Tells readers about work that was done for their sessions beside their commands.
+    pub fn charge_work(&mut self) {
+        for slot in self.state.uncharged.take_grown() {
+            self.call(slot, |reader, context, _| reader.on_work(context));
         }
     }
 
@@ -256,7 +263,7 @@ impl Sessions {
                 let env = &mut self.state.env;
                 if self.state.delivery.queue_head(slot, arrived.head, env.now, &mut env.tally) {
                     // The outbox is written at once: the 101 is in it, and an outbox that overflows later is discarded.
-                    self.state.drain_outbox(slot);
+                    self.state.empty_outbox(slot);
                 }
                 true
             }

@@ -165,7 +165,7 @@ impl Table {
     }
 
     /// Notes a sign of life for each queued slot: its unread input may be one.
-    pub fn excuse_queued(&mut self, now: Moment) {
+    pub fn note_queued_active(&mut self, now: Moment) {
         let Self { connections, turns, .. } = self;
         turns
             .queued()

@@ -37,7 +37,7 @@ pub struct Turns {
     turn_ends: Moment,
     /// The moment at which the time of this tick for sessions that begin is over. The first that begins sets it.
     openings_end: Option<Moment>,
-    /// Whether the session under way begins, and after that moment.
+    /// Whether the turn under way is that of a session that begins after `openings_end`.
     begins_late: bool,
 }
 
@@ -99,7 +99,7 @@ impl Turns {
         self.turn_ends = openings_end.min(now + TURN_MIN);
     }
 
-    /// Whether the session under way begins, and is to leave a long command to its next turn.
+    /// Whether the session that has its turn begins so late in the tick that it leaves a long command to its next turn.
     pub fn begins_late(&self) -> bool {
         self.begins_late
     }

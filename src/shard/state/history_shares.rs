@@ -27,7 +27,7 @@ impl ShardState {
     /// pieces it was given.
     fn serve_share(&mut self, slot: u32, pieces: usize) -> usize {
         let mut given = 0;
-        while given < pieces && self.drain_outbox(slot) && self.catch_up.is_replaying(slot) {
+        while given < pieces && self.empty_outbox(slot) && self.catch_up.is_replaying(slot) {
             self.pull_replay(slot);
             given += 1;
         }

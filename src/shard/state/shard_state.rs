@@ -223,14 +223,14 @@ impl ShardState {
 
     /// Writes the outbox of a session. Once the outbox is empty, the session may continue its replay.
     pub fn write_outbox(&mut self, slot: u32) {
-        if self.drain_outbox(slot) {
+        if self.empty_outbox(slot) {
             self.catch_up.queue_for_history(slot);
             self.after_emptying(slot);
         }
     }
 
-    /// Writes the outbox of a session. Returns `true` if no bytes are left.
-    pub fn drain_outbox(&mut self, slot: u32) -> bool {
+    /// Writes as much of a session's outbox as its socket accepts. Returns `true` if no bytes are left.
+    pub fn empty_outbox(&mut self, slot: u32) -> bool {
         let Some(connection) = self.table.get_mut(slot) else { return false };
         match self.delivery.write_outbox(slot, connection, &mut self.env) {
             Written::All => true,
@@ -299,7 +299,7 @@ impl ShardState {
     /// Closes a session that does not read. All waiting frames are discarded, except a frame that is partly written.
     pub fn cut_off(&mut self, slot: u32, code: CloseCode, reason: &str, why: CloseReason) {
         if self.table.get(slot).is_some_and(|connection| connection.is_fresh()) {
-            self.drain_outbox(slot); // the 101 is the first frame that waits
+            self.empty_outbox(slot); // the 101 is the first frame that waits
         }
         if !self.begin_to_close(slot, why) {
             return;
@@ -323,7 +323,7 @@ impl ShardState {
     pub fn end(&mut self, slot: u32, why: CloseReason) {
         self.begin_to_close(slot, why);
         if self.table.remove(slot).is_some() {
-            self.delivery.close(slot, &mut self.env.tally);
+            self.delivery.remove(slot, &mut self.env.tally);
         }
         self.release_ended();
     }

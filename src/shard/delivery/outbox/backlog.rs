@@ -26,7 +26,7 @@ pub struct Backlog {
     /// The places of frames that may be replaced or removed, except those in `newest_conflated`.
     index: Index,
     /// The number of bytes of the first frame that the socket has accepted. A partly written frame stays in its place.
-    begun: usize,
+    accepted_bytes: usize,
     /// For each `conflate` topic, the place of its only message before `conflated_to`. Empty until the bound is first
     /// exceeded.
     newest_conflated: HashMap<TopicName, i64>,
@@ -35,12 +35,12 @@ pub struct Backlog {
     /// Before this place no frame may be dropped.
     kept_to: i64,
     /// The examination of frames while messages are marked.
-    marking: Option<Marking>,
+    marking: Option<MarkedFrames>,
 }
 
-/// The frames that waited when the marking began.
+/// The frames that waited when the marking began, and how far they were examined.
 #[derive(Default)]
-struct Marking {
+struct MarkedFrames {
     /// The first place that was not examined.
     next: i64,
     /// The place behind the last frame.
@@ -66,23 +66,23 @@ impl Backlog {
     }
 
     /// The number of bytes of the first frame that the socket has accepted.
-    pub fn begun(&self) -> usize {
-        self.begun
+    pub fn accepted_bytes(&self) -> usize {
+        self.accepted_bytes
     }
 
     /// Sets the number of bytes of the first frame that the socket has accepted.
-    pub fn set_begun(&mut self, bytes: usize) {
-        self.begun = bytes;
+    pub fn set_accepted_bytes(&mut self, bytes: usize) {
+        self.accepted_bytes = bytes;
     }
 
     /// The place of the partly written frame, if there is one.
     pub fn pinned(&self) -> Option<i64> {
-        (self.begun > 0).then(|| self.queue.first())
+        (self.accepted_bytes > 0).then(|| self.queue.first())
     }
 
     /// The first place whose frame may give way.
-    pub fn first_loose(&self) -> i64 {
-        self.queue.first() + i64::from(self.begun > 0)
+    pub fn first_unpinned(&self) -> i64 {
+        self.queue.first() + i64::from(self.accepted_bytes > 0)
     }
 
     /// Puts a frame behind all others.
@@ -103,8 +103,8 @@ impl Backlog {
 
     /// Puts a frame behind a partly written one, before all others.
     pub fn push_next(&mut self, queued: Queued, tally: &mut Tally) {
-        let begun = if self.begun > 0 { self.remove(self.queue.first(), tally) } else { None };
-        [Some(queued), begun].into_iter().flatten().for_each(|queued| self.push_first(queued, tally));
+        let partly_written = if self.accepted_bytes > 0 { self.remove(self.queue.first(), tally) } else { None };
+        [Some(queued), partly_written].into_iter().flatten().for_each(|queued| self.push_first(queued, tally));
     }
 
     /// Removes and returns the frame at `place`.
@@ -148,7 +148,7 @@ impl Backlog {
     /// an earlier call examined are not examined again.
     pub fn conflate(&mut self, tally: &mut Tally) {
         let pinned = self.pinned();
-        for place in self.conflated_to.max(self.first_loose())..self.queue.end() {
+        for place in self.conflated_to.max(self.first_unpinned())..self.queue.end() {
             let Some(topic) = self.queue.get(place).and_then(Queued::conflated_topic) else { continue };
             let Some(older) = self.newest_conflated.get(topic).copied().filter(|older| Some(*older) != pinned) else {
                 self.newest_conflated.insert(topic.clone(), place);
@@ -167,7 +167,7 @@ impl Backlog {
     /// The place of the oldest frame that may be dropped. Frames that an earlier call passed over are not examined
     /// again.
     pub fn next_droppable(&mut self) -> Option<i64> {
-        self.kept_to = self.kept_to.max(self.first_loose());
+        self.kept_to = self.kept_to.max(self.first_unpinned());
         while self.kept_to < self.queue.end() {
             if self.queue.get(self.kept_to).is_some_and(Queued::may_be_dropped) {
                 return Some(self.kept_to);
@@ -181,8 +181,8 @@ impl Backlog {
     /// `conflate` topic.
     pub fn is_newest_alone(&self) -> bool {
         let pinned = self.pinned();
-        let begun = pinned.and_then(|place| self.queue.get(place)).is_some_and(Queued::is_counted);
-        self.account.counted - usize::from(begun) == 1 && self.newest_conflated.values().any(|place| Some(*place) != pinned)
+        let counts_pinned = pinned.and_then(|place| self.queue.get(place)).is_some_and(Queued::is_counted);
+        self.account.counted - usize::from(counts_pinned) == 1 && self.newest_conflated.values().any(|place| Some(*place) != pinned)
     }
 
     /// The newest message of `topic` that waits from before the unsubscribe number `unsubscribe`.
@@ -192,7 +192,7 @@ impl Backlog {
 
     /// Begins to mark messages. [`Backlog::mark_unsubscribed`] examines all frames that wait now.
     pub fn begin_marking(&mut self) {
-        self.marking = Some(Marking { next: self.queue.first(), end: self.queue.end(), ..Marking::default() });
+        self.marking = Some(MarkedFrames { next: self.queue.first(), end: self.queue.end(), ..MarkedFrames::default() });
     }
 
     /// Examines at most `most` places. Messages of the topics for which `is_gone` holds are marked with the unsubscribe
@@ -257,7 +257,7 @@ impl Backlog {
         if let Some(end) = left_to {
             // All frames are examined again, because their places have other numbers.
             let (next, end) = (self.queue.first(), self.queue.first() + end as i64);
-            self.marking = Some(Marking { next, end, ..Marking::default() });
+            self.marking = Some(MarkedFrames { next, end, ..MarkedFrames::default() });
         }
         self.conflated_to = self.queue.first() + conflated as i64;
         self.kept_to = self.queue.first() + kept as i64;

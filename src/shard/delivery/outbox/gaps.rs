@@ -38,14 +38,14 @@ pub struct Gap {
 /// The messages of each topic that were dropped since the topic's last message went out.
 #[derive(Default)]
 pub struct Gaps {
-    by_topic: IndexMap<TopicName, Topic, RandomState>,
+    by_topic: IndexMap<TopicName, TopicGaps, RandomState>,
     count: usize,
     /// How many of the first topics are still to be examined while messages are marked.
     unchecked: usize,
 }
 
 /// The gaps of one topic.
-pub struct Topic {
+pub struct TopicGaps {
     /// The epoch of the topic in which the messages were dropped. In a later epoch, the epoch itself tells the loss.
     epoch: Epoch,
     /// The ranges in ascending order, both ends included.
@@ -100,8 +100,8 @@ impl Gaps {
     }
 
     /// Changes the gaps of `topic` in `epoch`. The rule of the message dropped last becomes `rule`.
-    fn change(&mut self, topic: &TopicName, epoch: Epoch, rule: &Arc<Rule>, change: impl FnOnce(&mut Topic)) {
-        let new = || Topic { epoch, spans: Vec::new(), rule: Arc::clone(rule) };
+    fn change(&mut self, topic: &TopicName, epoch: Epoch, rule: &Arc<Rule>, change: impl FnOnce(&mut TopicGaps)) {
+        let new = || TopicGaps { epoch, spans: Vec::new(), rule: Arc::clone(rule) };
         let topic = self.by_topic.entry(topic.clone()).or_insert_with(new);
         self.count -= topic.spans.len();
         if topic.epoch != epoch {
@@ -158,7 +158,7 @@ impl Gaps {
 
     /// Examines at most `most` topics, and forgets the gaps of those for which `is_gone` holds. Returns the number of
     /// topics examined; fewer than `most` means that all were.
-    pub fn prune(&mut self, most: usize, is_gone: impl Fn(&TopicName, &Topic) -> bool) -> usize {
+    pub fn prune(&mut self, most: usize, is_gone: impl Fn(&TopicName, &TopicGaps) -> bool) -> usize {
         let examined = most.min(self.unchecked);
         for _ in 0..examined {
             self.unchecked -= 1;
@@ -171,7 +171,7 @@ impl Gaps {
     }
 
     /// Removes a topic. The last topic takes its place; if that one was examined already, it is examined again.
-    fn remove(&mut self, topic: &TopicName) -> Option<Topic> {
+    fn remove(&mut self, topic: &TopicName) -> Option<TopicGaps> {
         let removed = self.by_topic.swap_remove(topic);
         self.unchecked = self.unchecked.min(self.by_topic.len());
         removed
@@ -185,7 +185,7 @@ impl Gaps {
     /// All gaps, in no particular order.
     #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = Gap> {
-        let of_topic = |(topic, gaps): (&TopicName, &Topic)| {
+        let of_topic = |(topic, gaps): (&TopicName, &TopicGaps)| {
             let gap = |&(from, to): &(Offset, Offset)| Gap { topic: topic.clone(), from, to };
             gaps.spans.iter().map(gap).collect::<Vec<_>>()
         };
@@ -193,7 +193,7 @@ impl Gaps {
     }
 }
 
-impl Topic {
+impl TopicGaps {
     /// Whether the first gap is told before `message`, which has to be of the same epoch.
     pub fn has_before(&self, message: &QueuedMessage) -> bool {
         self.epoch == message.position.epoch && self.spans.first().is_some_and(|(_, to)| *to < message.position.offset)

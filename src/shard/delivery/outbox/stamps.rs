@@ -26,16 +26,16 @@ impl<'a> Stamps<'a> {
         Self { position, framing, text: Vec::new() }
     }
 
-    /// Puts the frames of `queue` into `parts`, without the first `begun` bytes, up to the next frame before which one
+    /// Puts the frames of `queue` into `parts`, without the first `accepted_bytes`, up to the next frame before which one
     /// of `gaps` must be told. Returns the number of parts.
-    pub fn gather<'p>(&'p mut self, queue: &'p StableQueue, gaps: &Gaps, begun: usize, parts: &mut [IoSlice<'p>]) -> usize {
+    pub fn gather<'p>(&'p mut self, queue: &'p StableQueue, gaps: &Gaps, accepted_bytes: usize, parts: &mut [IoSlice<'p>]) -> usize {
         let is_next = |index, queued: &Queued| index == 0 || !queued.message().is_some_and(|message| gaps.has_before(message));
         let waiting = queue.iter().map(|(_, queued)| queued).enumerate().take_while(|&(index, queued)| is_next(index, queued));
         let frames = waiting.map(|(_, queued)| queued);
         let Some(position) = &self.position else {
             let mut count = 0;
             for (part, queued) in parts.iter_mut().zip(frames) {
-                *part = IoSlice::new(&queued.frame[if count == 0 { begun } else { 0 }..]);
+                *part = IoSlice::new(&queued.frame[if count == 0 { accepted_bytes } else { 0 }..]);
                 count += 1;
             }
             return count;
@@ -50,7 +50,7 @@ impl<'a> Stamps<'a> {
                 (self.text.len(), stamped)
             })
             .collect();
-        let (mut count, mut start, mut skipped) = (0, 0, begun);
+        let (mut count, mut start, mut skipped) = (0, 0, accepted_bytes);
         for (queued, (end, stamped)) in frames.zip(ends) {
             for piece in [&self.text[start..end], &queued.frame[stamped..]] {
                 let rest = piece.get(skipped..).unwrap_or_default();

@@ -89,8 +89,8 @@ impl Desk {
 
     /// Gives up all frames except a partly written one.
     fn cut_off(&mut self) {
-        let begun = self.outbox.take_begun(self.clock.moment(), &mut self.tally);
-        std::mem::replace(&mut self.outbox, begun).abandon(usize::MAX, &mut self.tally);
+        let partly_written = self.outbox.take_partly_written(self.clock.moment(), &mut self.tally);
+        std::mem::replace(&mut self.outbox, partly_written).abandon(usize::MAX, &mut self.tally);
     }
 
     /// Unsubscribes from the topics for which `is_gone` holds, in parts of two frames or topics.
@@ -100,7 +100,7 @@ impl Desk {
 
     /// Has the socket accept the first frame.
     fn send_first(&mut self) {
-        self.outbox.backlog.set_begun(0);
+        self.outbox.backlog.set_accepted_bytes(0);
         if let Some(queued) = self.outbox.backlog.remove(self.outbox.backlog.queue().first(), &mut self.tally) {
             book_end(&queued, End::Delivered, &mut self.tally);
         }
@@ -259,7 +259,7 @@ fn an_offer_to_a_full_outbox_costs_the_same_however_much_waits() {
 #[test]
 fn a_lapsed_subscription_leaves_the_outbox() {
     let mut desk = Desk::with(&[("d.a", 1), ("d.a", 2), ("d.b", 1), ("c.c", 1), ("d.a", 3)]);
-    desk.outbox.backlog.set_begun(10);
+    desk.outbox.backlog.set_accepted_bytes(10);
     assert_eq!(desk.offer("d.a", 4, 5 * FRAME_BYTES), Offered::GaveWay);
     let lost = desk.outbox.take_lost();
     assert_eq!(lost.iter().map(TopicName::as_str).collect::<Vec<_>>(), ["d.a"]);

@@ -100,7 +100,7 @@ enum Frame {
     /// A join or a leave for any number of sessions of one encoding.
     Change { change: Arc<PresenceChange>, frame: FrameBytes },
     /// A frame for one session. `None` once it was taken by a flush.
-    Made(Option<Queued>),
+    Single(Option<Queued>),
 }
 
 /// The frames that wait to be written, and their links. At its end the batch is emptied and keeps its memory.
@@ -163,7 +163,7 @@ impl WriteBatch {
 
     /// Adds a frame for one session. Returns the number to link to.
     pub fn add_frame(&mut self, queued: Queued) -> FrameNumber {
-        self.frames.push(Frame::Made(Some(queued)));
+        self.frames.push(Frame::Single(Some(queued)));
         FrameNumber((self.frames.len() - 1) as u32)
     }
 
@@ -193,7 +193,7 @@ impl WriteBatch {
             let link = &mut self.links[next as usize];
             match &mut self.frames[link.frame.index()] {
                 Frame::Message { encoded, .. } if is_gone(&encoded.message().topic) => link.frame.mark_unsubscribed(),
-                Frame::Made(Some(Queued { kind, .. })) if kind.gap().is_some_and(|dropped| is_gone(&dropped.topic)) => {
+                Frame::Single(Some(Queued { kind, .. })) if kind.gap().is_some_and(|dropped| is_gone(&dropped.topic)) => {
                     *kind = FrameKind::Reply;
                 }
                 _ => {}
@@ -237,7 +237,7 @@ impl WriteBatch {
     pub fn release_written(&mut self, mut written: impl FnMut(&Message)) {
         while let Some(&Mark { frames, .. }) = self.marks.front().filter(|mark| mark.taken <= self.taken) {
             for frame in &mut self.frames[self.written..frames] {
-                if let Frame::Message { encoded, .. } = std::mem::replace(frame, Frame::Made(None)) {
+                if let Frame::Message { encoded, .. } = std::mem::replace(frame, Frame::Single(None)) {
                     self.messages -= 1;
                     self.bytes -= cost(encoded.message());
                     written(encoded.message());
@@ -251,7 +251,7 @@ impl WriteBatch {
     /// Whether a chain has a frame for its session alone, such as a reply. Live messages and changes of presence do not
     /// count.
     pub fn has_answers(&self, chain: Chain) -> bool {
-        let is_answer = |frame: &Frame| matches!(frame, Frame::Made(Some(Queued { kind, .. })) if !matches!(kind, FrameKind::Message(_)));
+        let is_answer = |frame: &Frame| matches!(frame, Frame::Single(Some(Queued { kind, .. })) if !matches!(kind, FrameKind::Message(_)));
         self.linked(chain).any(|frame| is_answer(&self.frames[frame.index()]))
     }
 
@@ -291,7 +291,7 @@ impl WriteBatch {
     pub fn encoded(&mut self, frame: LinkedFrame) -> Option<&mut Encoded> {
         match &mut self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some(encoded),
-            Frame::Change { .. } | Frame::Made(_) => None,
+            Frame::Change { .. } | Frame::Single(_) => None,
         }
     }
 
@@ -300,7 +300,7 @@ impl WriteBatch {
         match &mut self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some(encoded.frame(encoding, encoder, tally)),
             Frame::Change { frame, .. } => Some(frame.clone()),
-            Frame::Made(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
+            Frame::Single(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
         }
     }
 
@@ -316,7 +316,7 @@ impl WriteBatch {
                 Some(Queued { frame: bytes, kind })
             }
             Frame::Change { change, frame } => Some(Queued { frame: frame.clone(), kind: FrameKind::Presence(Arc::clone(change)) }),
-            Frame::Made(queued) => queued.take(),
+            Frame::Single(queued) => queued.take(),
         }
     }
 
@@ -325,7 +325,7 @@ impl WriteBatch {
         match &self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some((&encoded.message().topic, encoded.message().position)),
             Frame::Change { .. } => None,
-            Frame::Made(queued) => queued.as_ref().and_then(Queued::message).map(|message| (&message.topic, message.position)),
+            Frame::Single(queued) => queued.as_ref().and_then(Queued::message).map(|message| (&message.topic, message.position)),
         }
     }
 
@@ -334,7 +334,7 @@ impl WriteBatch {
         match &self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some(encoded.message().rule.id),
             Frame::Change { .. } => None,
-            Frame::Made(queued) => queued.as_ref().and_then(Queued::message).map(|message| message.rule.id),
+            Frame::Single(queued) => queued.as_ref().and_then(Queued::message).map(|message| message.rule.id),
         }
     }
 
@@ -350,7 +350,7 @@ impl WriteBatch {
 
     /// The message that a session reads from history later if its socket does not accept this frame. A session does not
     /// do so for a topic that it has unsubscribed from.
-    pub fn deferrable(&self, frame: LinkedFrame) -> Option<&Message> {
+    pub fn message_to_defer(&self, frame: LinkedFrame) -> Option<&Message> {
         match &self.frames[frame.index()] {
             Frame::Message { encoded, deferrable: true, .. } if !frame.is_unsubscribed() => Some(encoded.message()),
             _ => None,

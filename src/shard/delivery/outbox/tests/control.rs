@@ -79,7 +79,7 @@ fn a_ping_goes_before_waiting_frames() {
     desk.outbox.push_next(ping(), &mut desk.tally);
     assert_eq!(desk.waiting(), ["-", "d.a 1", "d.a 2", "c.b 1"]);
     desk.send_first();
-    desk.outbox.backlog.set_begun(10);
+    desk.outbox.backlog.set_accepted_bytes(10);
     desk.outbox.push_next(ping(), &mut desk.tally);
     assert_eq!(desk.waiting(), ["d.a 1", "-", "d.a 2", "c.b 1"]);
     assert!(desk.outbox.has_ping());

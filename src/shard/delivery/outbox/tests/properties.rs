@@ -64,7 +64,7 @@ proptest! {
                 }
                 Act::Begin(bytes) if !desk.outbox.is_empty() => {
                     drop(desk.outbox.take_gaps_before_next()); // the gaps are told before the frame is written
-                    desk.outbox.backlog.set_begun(bytes);
+                    desk.outbox.backlog.set_accepted_bytes(bytes);
                     plain.begin();
                 }
                 Act::Begin(_) => {}
