@@ -94,7 +94,7 @@ struct Header {
     about: About,
     /// The length of the frame's head. The payload follows the head.
     head_bytes: usize,
-    /// The offset of the topic's previous message, where an engine assigns offsets with holes; 0: none is known.
+    /// What [`Message::prev`] returns.
     prev: Option<Offset>,
 }
 
@@ -152,7 +152,8 @@ impl Message {
         Self::made(about, Some(prev), payload)
     }
 
-    /// The offset of the topic's previous message, where the offsets have holes; 0: none is known.
+    /// The offset of the topic's previous message, where an engine assigns offsets with holes (0: none is known); `None`: there are no
+    /// holes.
     pub fn prev(&self) -> Option<Offset> {
         self.0.header.prev
     }

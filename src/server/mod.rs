@@ -218,7 +218,7 @@ impl Listeners {
 
     /// Begins to accept, on the first shard's thread. The administrators' listener has no sessions.
     fn accept(&self, listening: Listening, tls: &Arc<TlsInForce>, admin_tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
-        let (http_runtime, first) = (Handle::current(), self.shards.first());
+        let (http_runtime, first) = (Handle::current(), self.shards.first_runtime());
         let _first = first.enter();
         let without_tls = Arc::new(TlsInForce::new(None));
         let begin = |bound: Bound, surface, tls: &Arc<TlsInForce>| -> io::Result<JoinHandle<()>> {

@@ -61,7 +61,7 @@ pub struct Shards {
     inboxes: Vec<Arc<Inbox>>,
     next: AtomicUsize,
     /// The runtime of the first shard's thread.
-    first: Handle,
+    first_runtime: Handle,
 }
 
 /// A session whose socket is on its way to its shard. The session ends if this is dropped before the socket arrives.
@@ -110,7 +110,7 @@ impl Shards {
         let counted = Arc::clone(&totals.subscriptions);
         metrics.before_each_reading(move |metrics| metrics.set(Gauge::PatternShapes, counted.shapes()));
         let mut inboxes = Vec::with_capacity(count);
-        let mut first = None;
+        let mut first_runtime = None;
         for index in 0..count {
             let inbox = Arc::new(Inbox::new(live.load().limits.inbox_bytes));
             let parts = ShardParts {
@@ -124,20 +124,20 @@ impl Shards {
                 clock: clock.clone(),
             };
             let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-            first.get_or_insert_with(|| runtime.handle().clone());
+            first_runtime.get_or_insert_with(|| runtime.handle().clone());
             inboxes.push(Arc::clone(&inbox));
             let run = move || worker::run_on_this_thread(&runtime, parts, inbox, count);
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(run)?;
         }
         let loads: Vec<_> = inboxes.iter().map(|inbox| Arc::clone(inbox.load())).collect();
         metrics.before_each_reading(move |metrics| metrics.set(Gauge::ControlItems, loads.iter().map(|load| load.controls()).sum()));
-        Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0), first: first.ok_or(io::ErrorKind::InvalidInput)? }))
+        Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0), first_runtime: first_runtime.ok_or(io::ErrorKind::InvalidInput)? }))
     }
 
     /// The runtime of the first shard's thread. A connection accepted in this runtime becomes a pending handshake of
     /// the first shard without a wake-up of another thread.
-    pub fn first(&self) -> &Handle {
-        &self.first
+    pub fn first_runtime(&self) -> &Handle {
+        &self.first_runtime
     }
 
     /// Gives a connection to the shard with the fewest sessions. [`Shards::wake`] has to follow: it wakes the shard.
@@ -159,8 +159,7 @@ impl Shards {
 
     /// Assigns a new session to the shard with the fewest sessions. A session that subscribes as it opens is registered
     /// before this returns. So a message published as soon as the client has its 101 reaches the session, unless its
-    /// subscribe is long. The socket
-    /// follows by [`Expected::arrive`].
+    /// subscribe is long. The socket follows by [`Expected::arrive`].
     pub async fn expect(&self, session: NewSession) -> Expected {
         let inbox = Arc::clone(self.next_inbox());
         inbox.load().occupy();

@@ -173,7 +173,7 @@ fn a_topic_is_replayed_once_and_found_by_name() {
 
 /// The sums over all slices of a search.
 #[derive(Debug, Default)]
-struct SearchedSlice {
+struct SearchTotals {
     slices: usize,
     /// The most topics that began in one slice.
     longest: usize,
@@ -184,12 +184,12 @@ struct SearchedSlice {
 
 /// Searches for the topics that `patterns` match. The session is still subscribed to the topics for which `covers`
 /// holds.
-fn looked_for(archive: &Archive, patterns: &[String], covers: impl Fn(&TopicName) -> bool + Copy) -> SearchedSlice {
+fn looked_for(archive: &Archive, patterns: &[String], covers: impl Fn(&TopicName) -> bool + Copy) -> SearchTotals {
     let patterns: Vec<Pattern> = patterns.iter().map(|text| pattern(text)).collect();
     let mut expansion = Expansion::new(Box::new(Selection::of(&patterns)), Default::default(), HashSet::default(), Some(1));
     expansion.begin(0, true);
     expansion.note_ended_subscriptions();
-    let mut looked = SearchedSlice::default();
+    let mut looked = SearchTotals::default();
     loop {
         let expanded = expansion.run_slice(&archive.hub, 0, || 0, covers, &mut looked.work).unwrap();
         looked.slices += 1;

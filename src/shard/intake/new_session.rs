@@ -56,8 +56,8 @@ pub struct NewSession {
     /// The session's place in the totals. Dropped when the session has ended.
     pub permit: Box<dyn Send>,
     /// Whether the session subscribes as it opens. Such a session is registered in its shard before the 101, so that it
-    /// misses no message, except of topics that a long subscribe reaches in a later turn. Other sessions are registered together with their socket, which saves the shard a tick for
-    /// each.
+    /// misses no message, except of topics that a long subscribe reaches in a later turn. Other sessions are registered
+    /// together with their socket, which saves the shard a tick for each.
     pub subscribes_at_once: bool,
 }
 

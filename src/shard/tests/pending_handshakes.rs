@@ -139,9 +139,9 @@ async fn a_tick_spends_a_bounded_time_on_handshakes() {
     let mut handshakes = Handshakes::new();
     handshakes.looks_for = Duration::from_millis(50);
     let _clients = handshakes.call_and_ask(3);
-    for seated in 1..=3 {
+    for admitted in 1..=3 {
         handshakes.answer().await;
-        assert_eq!(handshakes.sessions(), seated);
+        assert_eq!(handshakes.sessions(), admitted);
     }
     assert!(handshakes.answer_now(), "nobody is left");
 }
@@ -164,7 +164,7 @@ async fn a_connection_past_its_time_out_wakes_no_shard() {
 #[tokio::test]
 async fn connections_go_to_the_emptiest_shard() {
     let inboxes = (0..2).map(|_| Arc::new(Inbox::new(1))).collect();
-    let shards = Shards { inboxes, next: AtomicUsize::new(0), first: Handle::current() };
+    let shards = Shards { inboxes, next: AtomicUsize::new(0), first_runtime: Handle::current() };
     for _ in 0..10 {
         let connection = shards.next_inbox().load();
         connection.occupy();
