@@ -10,6 +10,7 @@ mod protocol;
 mod publishes;
 mod reading;
 mod rejected;
+mod services;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,8 @@ mod work;
 
 pub use centrifugo::{EmulatedOpening, SessionAddress, open_emulated};
 pub use native::{Charge, StreamOpening, open_stream};
-pub use opening::{FailureLimit, Opening, Purpose, Services};
+pub use opening::{Opening, Purpose};
+pub use services::{FailureLimit, Services};
 pub use subscriptions::SubscribeOptions;
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command_rate::{CommandRate, Verdict};
-use super::opening::{IdentifyError, Services};
+use super::services::{IdentifyError, Services};
 use crate::auth::{AuthError, ConnectionClaims, Grants, Identity, SubscriptionToken};
 use crate::clock::Moment;
 use crate::codes::CloseCode;
@@ -82,7 +82,7 @@ impl Principal {
     }
 
     /// The claims of its token for Centrifugo's protocol.
-    pub fn connection(&self) -> Option<&ConnectionClaims> {
+    pub fn connection_claims(&self) -> Option<&ConnectionClaims> {
         self.identity.as_ref()?.connection.as_deref()
     }
 
@@ -131,8 +131,8 @@ impl Principal {
     }
 
     /// Verifies a subscription token that the session sent.
-    pub fn subscription(&self, token: &str, context: &mut SessionContext<'_>) -> Result<SubscriptionToken, IdentifyError> {
-        self.services.subscription(token, context)
+    pub fn verify_subscription(&self, token: &str, context: &mut SessionContext<'_>) -> Result<SubscriptionToken, IdentifyError> {
+        self.services.verify_subscription(token, context)
     }
 
     /// The channel of a subscription token; `None`: the token is invalid.

@@ -12,7 +12,7 @@ use crate::topic_name::TopicName;
 /// Executes the messages of one session. A [`Carrier`](super::carriers::Carrier) hands over each message whole.
 pub trait Protocol: Send {
     /// The limit that bounds the length of a message.
-    const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
+    const MESSAGE_LIMIT: LimitKey = LimitKey::MessageBytes;
 
     /// The principal of the session.
     fn principal(&self) -> &Principal;

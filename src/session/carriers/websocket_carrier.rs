@@ -56,7 +56,7 @@ impl Carrier for WebSocketCarrier {
                     protocol.on_message(message, false, context);
                 }
                 Ok(Some(control)) => handle_control(control, context),
-                Err(violation) => close_for(&violation, P::LONGEST_MESSAGE, context),
+                Err(violation) => close_for(&violation, P::MESSAGE_LIMIT, context),
             }
             // One frame at most, whatever the number of its commands. Control frames, empty frames and fragments stay paid for.
             if protocol.principal().own_commands() != commands {

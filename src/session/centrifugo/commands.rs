@@ -22,10 +22,10 @@ use crate::hub::{Extra, PayloadKind, Publication, PublishError};
 use crate::metrics::{CloseReason, LimitKey, PublishSource};
 use crate::position::Position;
 use crate::session::command_rate::Verdict;
-use crate::session::opening::IdentifyError;
 use crate::session::principal::{Principal, next_check};
 use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
+use crate::session::services::IdentifyError;
 use crate::session::work;
 use crate::session_id::MemberInfo;
 use crate::shard::{AdminCommand, Answer, SessionContext, UnusedInput};
@@ -269,7 +269,7 @@ impl Centrifugo {
 }
 
 impl Protocol for Centrifugo {
-    const LONGEST_MESSAGE: LimitKey = LimitKey::FrameBytes;
+    const MESSAGE_LIMIT: LimitKey = LimitKey::FrameBytes;
 
     fn principal(&self) -> &Principal {
         self.subscriber.principal()

@@ -9,10 +9,10 @@ use super::session_address::EmulatedAddress;
 use crate::auth::{AuthError, Identity};
 use crate::dialect::centrifugo::Wire;
 use crate::session::carriers::RequestCarrier;
-use crate::session::opening::Services;
 use crate::session::principal::Principal;
 use crate::session::reading::Session;
 use crate::session::rejected::Rejected;
+use crate::session::services::Services;
 use crate::session_id::SessionId;
 use crate::shard::Reader;
 

@@ -54,7 +54,7 @@ impl Subscriber {
     pub fn member(&self, topic: &TopicName) -> Member {
         let info = match self.authorizations.get(topic).and_then(|authorization| authorization.info.as_ref()) {
             Some(info) => Some(Arc::clone(info)),
-            None => self.principal.connection().and_then(|connection| connection.info.clone()),
+            None => self.principal.connection_claims().and_then(|connection| connection.info.clone()),
         };
         Member { info, ..self.principal.member() }
     }
@@ -123,7 +123,7 @@ impl Subscriber {
         let config = context.config();
         let personal = self.named_user().map(|user| config.centrifugo.personal.replace("{user}", &user));
         let personal = personal.as_deref().map(|name| (name, None));
-        let topic_of = self.principal.connection().into_iter().flat_map(|connection| &connection.channels);
+        let topic_of = self.principal.connection_claims().into_iter().flat_map(|connection| &connection.channels);
         let topic_of = topic_of.map(|channel| (&*channel.name, channel.info.as_deref()));
         let mut seen = HashSet::new();
         let topics = personal.into_iter().chain(topic_of).filter_map(|(name, info)| Some((TopicName::parse(name).ok()?, info)));
@@ -149,7 +149,8 @@ impl Subscriber {
 
     /// The information of the session with the `info` of one subscription.
     fn info_with(&self, info: Box<str>) -> Arc<MemberInfo> {
-        let session = self.principal.connection().and_then(|connection| connection.info.as_ref()).and_then(|info| info.session.clone());
+        let session =
+            self.principal.connection_claims().and_then(|connection| connection.info.as_ref()).and_then(|info| info.session.clone());
         Arc::new(MemberInfo { session, topic: Some(info) })
     }
 
@@ -169,7 +170,7 @@ impl Subscriber {
 
     /// The authorization that a subscription token gives for `channel`. A token for another channel, user or session ends the session.
     fn token_authorization(&self, channel: &str, token: &str, context: &mut SessionContext<'_>) -> Result<Authorization, Refusal> {
-        let token = self.principal.subscription(token, context).map_err(|error| Refusal::from(error.code()))?;
+        let token = self.principal.verify_subscription(token, context).map_err(|error| Refusal::from(error.code()))?;
         let is_ours = token.user.unwrap_or_default() == self.principal.user().unwrap_or_default()
             && *token.channel == *channel
             && token.client.is_none_or(|client| *client == self.principal.id().to_string());
