@@ -50,8 +50,8 @@ impl Hub {
         self.outlets.attach(outlet)
     }
 
-    /// Makes the topic named `name` within the limits, unless it lives. A topic to which nobody subscribes dies again. A refusal has no
-    /// effect: the caller counts it.
+    /// Makes the topic named `name` within the limits, unless it lives. A topic to which nobody subscribes dies again. The caller
+    /// counts a refusal.
     pub fn make(&self, name: &TopicName, payer: Option<&Payer>) -> Result<(), NotMade> {
         self.topics.try_open(name, payer).map(drop)
     }

@@ -93,7 +93,7 @@ impl Hub {
         let publish = |topic: &Topic| topic.publish(publication, publisher);
         Ok(match topics.deliver(name, publication.payer, publish)? {
             Published::NoRoom(outlet) => Attempt::NoRoom(outlet),
-            Published::At(position, rule, _) => {
+            Published::At { position, rule, .. } => {
                 topics.metrics.published(rule, publication.source);
                 Attempt::Published(position)
             }

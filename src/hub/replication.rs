@@ -45,7 +45,7 @@ impl Hub {
         let topics = &self.topics;
         match topics.deliver(name, None, |topic| topic.apply(life, streamed, follower)) {
             Ok(Published::NoRoom(outlet)) => Some(outlet),
-            Ok(Published::At(..)) => None,
+            Ok(Published::At { .. }) => None,
             Err(_) => {
                 life.raise_base(streamed.offset);
                 life.advance(streamed.offset);

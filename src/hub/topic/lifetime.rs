@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rank::{Rank, late_rank_of, rank_of};
+use super::rank::{RankBy, late_rank_of, rank_of};
 use crate::clock::Moment;
 
 /// The state that decides when one life of a topic ends.
@@ -58,13 +58,13 @@ impl Lifetime {
     }
 
     /// The rank of a topic with `named` subscribers by name. `newest_at`: the moment of its newest message, if any message is kept.
-    pub fn rank(&self, by: Rank, named: usize, newest_at: Option<Moment>) -> u64 {
+    pub fn rank(&self, by: RankBy, named: usize, newest_at: Option<Moment>) -> u64 {
         match by {
             _ if self.is_over => 0,
-            Rank::LastUse if named > 0 => 0,
-            Rank::LastUse if self.is_fed || newest_at.is_some() => late_rank_of(self.used_at),
-            Rank::LastUse => rank_of(self.used_at),
-            Rank::LastPublish => newest_at.map_or(0, rank_of),
+            RankBy::LastUse if named > 0 => 0,
+            RankBy::LastUse if self.is_fed || newest_at.is_some() => late_rank_of(self.used_at),
+            RankBy::LastUse => rank_of(self.used_at),
+            RankBy::LastPublish => newest_at.map_or(0, rank_of),
         }
     }
 

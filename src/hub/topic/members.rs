@@ -10,11 +10,10 @@ use crate::session_id::{Member, MemberInfo, SessionId};
 /// The members of one topic.
 #[derive(Debug, Default)]
 pub struct Presence {
-    members: HashMap<SessionId, About>,
+    members: HashMap<SessionId, UserAndInfo>,
 }
 
-/// A member's user and `info`.
-type About = (Option<Arc<str>>, Option<Arc<MemberInfo>>);
+type UserAndInfo = (Option<Arc<str>>, Option<Arc<MemberInfo>>);
 
 impl Presence {
     /// Adds a member; `false`: the session is a member already, which stays as it is.

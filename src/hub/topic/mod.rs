@@ -15,7 +15,7 @@ pub use exported::{KeptMessage, TopicState};
 pub use info::TopicInfo;
 pub use lifetime::Upkeep;
 pub use log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start};
-pub use rank::Rank;
+pub use rank::RankBy;
 pub use shared::Shared;
 
 use std::sync::Arc;
@@ -67,8 +67,15 @@ pub struct Gone;
 
 /// The outcome of an attempt to publish.
 pub enum Published {
-    /// The message has this position and this rule. The flag says whether the topic is to be moved in the orders of eviction.
-    At(Position, RuleId, bool),
+    /// The message has this position.
+    At {
+        /// The position.
+        position: Position,
+        /// The rule of the message.
+        rule: RuleId,
+        /// Whether the topic's entries in the orders of eviction are to be moved.
+        is_rank_behind: bool,
+    },
     /// This outlet has no room; no offset was assigned.
     NoRoom(Arc<dyn Outlet>),
 }
@@ -137,7 +144,7 @@ impl Topic {
             }
             let message = make(state);
             state.deliver(&message, publisher);
-            Published::At(message.position, message.rule.id, self.is_rank_behind_in(state))
+            Published::At { position: message.position, rule: message.rule.id, is_rank_behind: self.is_rank_behind_in(state) }
         })
     }
 
@@ -237,8 +244,8 @@ impl Topic {
     }
 
     /// The topic's rank; 0: the topic can't be evicted.
-    pub fn rank(&self, rank: Rank) -> u64 {
-        self.state.lock().rank(rank)
+    pub fn rank(&self, by: RankBy) -> u64 {
+        self.state.lock().rank(by)
     }
 
     /// The ranks of the topic's entries in the orders of eviction.
@@ -252,7 +259,7 @@ impl Topic {
     }
 
     fn is_rank_behind_in(&self, state: &State) -> bool {
-        self.ordered_ranks.is_behind(|rank| state.rank(rank))
+        self.ordered_ranks.is_behind(|by| state.rank(by))
     }
 
     /// Removes the oldest messages until `bytes` are freed or no message is left. Returns the number of freed bytes.
@@ -263,7 +270,7 @@ impl Topic {
     /// Ends the topic's life if its rank by last use is still `rank`. Returns whether it did.
     pub fn evict(&self, rank: u64) -> bool {
         self.with(|state| {
-            let gives_way = state.rank(Rank::LastUse) == rank;
+            let gives_way = state.rank(RankBy::LastUse) == rank;
             if gives_way {
                 state.die();
             }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use super::audience::Audience;
 use super::lifetime::Lifetime;
 use super::log::{Log, ReplayRequest, Start};
-use super::rank::Rank;
+use super::rank::RankBy;
 use crate::clock::Moment;
 use crate::config::{Live, Rule};
 use crate::hub::message::Message;
@@ -42,8 +42,8 @@ impl State {
     }
 
     /// The topic's rank; 0: the topic can't be evicted.
-    pub fn rank(&self, rank: Rank) -> u64 {
-        self.lifetime.rank(rank, self.audience.named(), self.log.kept_since())
+    pub fn rank(&self, by: RankBy) -> u64 {
+        self.lifetime.rank(by, self.audience.named(), self.log.kept_since())
     }
 
     /// Where a subscriber begins. Expired messages are removed before.

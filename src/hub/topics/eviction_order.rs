@@ -5,23 +5,23 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::hub::topic::{Rank, Topic};
+use crate::hub::topic::{RankBy, Topic};
 
 /// The most topics that a search moves before it returns the first topic, whatever its rank.
 const STEPS_MAX: usize = 64;
 
-/// Topics by a [`Rank`]. The first one is evicted first. The entry of a topic may be up to a second behind the topic's rank, so that the entry
-/// is not moved for each publication. A search moves such entries first.
+/// Topics by one of their ranks ([`RankBy`]). The first one is evicted first. The entry of a topic may be up to a second behind the topic's
+/// rank, so that the entry is not moved for each publication. A search moves such entries first.
 pub struct EvictionOrder {
-    rank: Rank,
+    by: RankBy,
     /// The topics by rank and address in memory. The address is unique as long as the entry exists. One topic's lock may be taken under
     /// this lock.
     topics: Mutex<BTreeMap<(u64, usize), Weak<Topic>>>,
 }
 
 impl EvictionOrder {
-    pub fn new(rank: Rank) -> Self {
-        Self { rank, topics: Mutex::default() }
+    pub fn new(by: RankBy) -> Self {
+        Self { by, topics: Mutex::default() }
     }
 
     /// Moves the entry of `topic` to its rank, or removes the entry if the topic can't be evicted.
@@ -54,8 +54,8 @@ impl EvictionOrder {
     }
 
     fn update_rank_in(&self, topics: &mut BTreeMap<(u64, usize), Weak<Topic>>, topic: &Arc<Topic>) -> u64 {
-        let rank = topic.rank(self.rank);
-        let before = topic.ordered_ranks().replace(self.rank, rank);
+        let rank = topic.rank(self.by);
+        let before = topic.ordered_ranks().replace(self.by, rank);
         if before != rank {
             let address = Arc::as_ptr(topic).addr();
             topics.remove(&(before, address));

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::eviction_order::EvictionOrder;
 use super::registry::Registry;
 use crate::clock::Moment;
-use crate::hub::topic::{Rank, Topic, Upkeep};
+use crate::hub::topic::{RankBy, Topic, Upkeep};
 
 /// How long a topic without messages and named subscribers is kept, so that a subscriber that returns soon finds its epoch. The contract
 /// allows 5 s. The difference is a margin for late slices.
@@ -62,7 +62,7 @@ pub struct Expiry {
 
 impl Default for Expiry {
     fn default() -> Self {
-        let (unused, histories) = (EvictionOrder::new(Rank::LastUse), EvictionOrder::new(Rank::LastPublish));
+        let (unused, histories) = (EvictionOrder::new(RankBy::LastUse), EvictionOrder::new(RankBy::LastPublish));
         Self { due: Mutex::default(), unused, histories, trimming: Mutex::default() }
     }
 }

@@ -70,7 +70,7 @@ impl Topics {
         let (topic, published) = self.with_topic(name, payer, deliver)?;
         match &published {
             Published::NoRoom(_) => self.metrics.limit_hit(LimitKey::InboxBytes),
-            Published::At(.., is_rank_behind) => self.after_message(&topic, *is_rank_behind),
+            Published::At { is_rank_behind, .. } => self.after_message(&topic, *is_rank_behind),
         }
         Ok(published)
     }
@@ -104,7 +104,7 @@ impl Topics {
         self.try_open(name, payer).inspect_err(|refused| self.metrics.limit_hit(refused.limit()))
     }
 
-    /// Does what [`Topics::open`] does, without counting a refusal: it has no effect.
+    /// Does what [`Topics::open`] does, but leaves it to the caller to count a refusal.
     pub fn try_open(&self, name: &TopicName, payer: Option<&Payer>) -> Result<Arc<Topic>, NotMade> {
         if let Some(topic) = self.registry.find(name) {
             return Ok(topic);
