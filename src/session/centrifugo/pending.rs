@@ -71,7 +71,7 @@ impl Unsubscribe {
     }
 
     fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.processed(self.pushed) == Answer::Pending {
+        if context.when_processed(self.pushed) == Answer::Pending {
             return Some(self);
         }
         if let Some(topic) = self.topic {

@@ -118,7 +118,7 @@ impl Subscribing {
         self.before = context.take_before().unwrap_or_default();
         if matches!(self.stage, Stage::New) {
             // A session runs one search of the index at a time.
-            if self.is_wild && context.expanded() == Answer::Pending {
+            if self.is_wild && context.when_expanded() == Answer::Pending {
                 return Answer::Pending;
             }
             self.notes_before = self.is_wild || self.size > STEPS_PER_PART || self.begins_to_be_paced(context);

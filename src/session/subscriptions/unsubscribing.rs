@@ -50,7 +50,7 @@ impl Unsubscribing {
 
     /// Continues the command until it is done or its session's turn is over. Ready: the command is complete and answered.
     pub fn resume(&mut self, context: &mut SessionContext<'_>) -> Answer<()> {
-        if context.processed(self.pushed) == Answer::Pending {
+        if context.when_processed(self.pushed) == Answer::Pending {
             return Answer::Pending;
         }
         while self.run_part(context) == Answer::Pending {

@@ -22,18 +22,19 @@ use crate::topic_name::{Pattern, TopicName};
 /// The replays of a shard's sessions.
 #[derive(Default)]
 pub struct CatchUp {
-    /// The replays by slot, of sessions that read history or have a watermark.
+    /// The replays by slot, of sessions that read history, search for topics, or have messages withheld.
     replays: HashMap<u32, Replays>,
     /// Slots of sessions that want a share of history, in the order in which they get it.
     queue: VecDeque<u32>,
-    /// Slots with watermarks, each with the number of items that the shard has to process before the watermark can go.
-    watermarks: Vec<(u64, u32)>,
+    /// Slots to look at again, each with the number of items that the shard has to process before: a watermark may go then, an expansion
+    /// may continue, or nothing may be left of the session's replays.
+    revisits: Vec<(u64, u32)>,
     /// The replays of sessions that have ended.
     ended: VecDeque<Replays>,
 }
 
 impl CatchUp {
-    /// Whether the session in `slot` reads history or has a watermark.
+    /// Whether the session in `slot` reads history, searches for topics, or has messages withheld.
     pub fn has(&self, slot: u32) -> bool {
         self.replays.contains_key(&slot)
     }
@@ -82,7 +83,7 @@ impl CatchUp {
     pub fn take_before(&mut self, slot: u32, processed: u64) -> Option<PatternSet> {
         let before = self.replays.get_mut(&slot)?.take_before();
         if before.is_some() {
-            self.watermarks.push((processed, slot)); // the session may have nothing else to replay
+            self.revisits.push((processed, slot)); // the session may have nothing else to replay
         }
         before
     }
@@ -131,14 +132,14 @@ impl CatchUp {
         let mut work = 0;
         let expanded = expansion.run_slice(hub, processed, pushed, covers, &mut work);
         let Some(mut expanded) = expanded else {
-            self.watermarks.push((replays.wait_to_expand(), slot));
+            self.revisits.push((replays.wait_to_expand(), slot));
             return Some(Expanded { work, ..Expanded::default() });
         };
         expanded.work = work;
         expanded.cursors.drain(..).for_each(|(topic, next)| replays.add(topic, next));
         if expanded.ended {
             replays.end_expansion();
-            self.watermarks.push((processed, slot));
+            self.revisits.push((processed, slot));
         }
         Some(expanded)
     }
@@ -147,8 +148,8 @@ impl CatchUp {
     /// processed `until_processed` items.
     pub fn set_watermark(&mut self, slot: u32, topic: TopicName, position: Position, until_processed: u64) {
         self.replays.entry(slot).or_default().set_watermark(topic, position, until_processed);
-        if self.watermarks.last() != Some(&(until_processed, slot)) {
-            self.watermarks.push((until_processed, slot));
+        if self.revisits.last() != Some(&(until_processed, slot)) {
+            self.revisits.push((until_processed, slot));
         }
     }
 
@@ -245,8 +246,8 @@ impl CatchUp {
     /// Forgets the watermarks that no message can come under any more, now that the shard has processed `processed`
     /// items. Expansions that waited for these items continue.
     pub fn forget_passed(&mut self, processed: u64) {
-        let Self { watermarks, replays, queue, .. } = self;
-        watermarks.retain(|&(until_processed, slot)| {
+        let Self { revisits, replays, queue, .. } = self;
+        revisits.retain(|&(until_processed, slot)| {
             let passed = until_processed <= processed;
             if passed && let Some(of_slot) = replays.get_mut(&slot) {
                 if !of_slot.forget_passed(processed) {

@@ -76,7 +76,7 @@ impl SessionContext<'_> {
     }
 
     /// Ready once the search for the topics that the session's patterns match is complete.
-    pub fn expanded(&mut self) -> Answer<()> {
+    pub fn when_expanded(&mut self) -> Answer<()> {
         if self.state.catch_up.is_expanding(self.slot) { self.wait() } else { Answer::Ready(()) }
     }
 

@@ -248,7 +248,7 @@ impl<'a> SessionContext<'a> {
     }
 
     /// Ready once the shard has processed the first `pushed` items of its inbox.
-    pub fn processed(&mut self, pushed: u64) -> Answer<()> {
+    pub fn when_processed(&mut self, pushed: u64) -> Answer<()> {
         if self.state.has_processed(self.slot, pushed) {
             return Answer::Ready(());
         }
