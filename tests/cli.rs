@@ -173,6 +173,7 @@ fn failures_are_one_line() {
         &["serve", "--log", "foo=bar=baz"],
         &["sub", "a", "--url", "wss://127.0.0.1:1/", "--cacert", "no-such-file.pem"],
         &["man", "nothing"],
+        &["token", "--secret", "", "--sub", "ann"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");

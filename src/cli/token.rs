@@ -48,6 +48,8 @@ pub(super) fn print_token(arguments: TokenArguments) -> anyhow::Result<()> {
         (Some(secret), None) => SigningKey::Secret(secret),
         (None, None) => bail!("a token needs --secret or --key"),
     };
+    let grants = GrantLists { subscribe: arguments.subscribe, publish: arguments.publish };
+    let token = mint(key, &arguments.sub, &grants, arguments.ttl, &Clock::machine())?;
     if let SigningKey::Secret(secret) = key
         && secret.len() < SECRET_BYTES_ADVISED
     {
@@ -56,8 +58,6 @@ pub(super) fn print_token(arguments: TokenArguments) -> anyhow::Result<()> {
             secret.len()
         ));
     }
-    let grants = GrantLists { subscribe: arguments.subscribe, publish: arguments.publish };
-    let token = mint(key, &arguments.sub, &grants, arguments.ttl, &Clock::machine())?;
     writeln!(std::io::stdout(), "{token}").context("can't write to standard output")
 }
 
