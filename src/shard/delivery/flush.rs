@@ -153,8 +153,8 @@ impl Delivery {
         self.offer_chain(slot, &chain[index + 1..], true, connection, env)
     }
 
-    /// Puts a chain into the outbox. With `defers`, messages that the session reads from history instead are left out.
-    /// A message of a topic that the session has unsubscribed from since is always queued, and goes out before the
+    /// Puts a chain into the outbox. With `defers`, messages that the session reads from history instead are left out,
+    /// with all later messages and gaps of their topics. A message of a topic that the session has unsubscribed from since is always queued, and goes out before the
     /// answer to the unsubscribe.
     fn offer_chain(
         &mut self,
@@ -171,6 +171,11 @@ impl Delivery {
             {
                 let (topic, position) = (message.topic.clone(), message.position);
                 self.deferred.entry(topic).or_insert((position, position.offset)).1 = position.offset;
+                continue;
+            }
+            if let Some(deferred) = self.batch.topic(frame).and_then(|topic| self.deferred.get_mut(topic)) {
+                self.batch.position(frame).into_iter().for_each(|(_, position)| deferred.1 = position.offset);
+                self.batch.routed_rule(frame).into_iter().for_each(|rule| env.tally.conflated(rule, 1));
                 continue;
             }
             let Some(queued) = self.batch.queued(frame, encoding, &mut self.encoder, &mut env.tally) else { continue };

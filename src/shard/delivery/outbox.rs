@@ -168,7 +168,7 @@ impl Outbox {
     /// Queues a frame. If the queue exceeds `bytes_max`, messages give way as their rules say.
     pub fn offer(&mut self, queued: Queued, bytes_max: usize, tally: &mut Tally) -> Offered {
         match &queued.kind {
-            FrameKind::Gap(dropped) => {
+            FrameKind::Gap(dropped) if !self.is_empty() || self.gaps.has(&dropped.topic) => {
                 self.gaps.note_range(dropped);
                 return if self.gaps.fit(bytes_max) { Offered::Queued } else { Offered::Overflowed };
             }
@@ -208,17 +208,14 @@ impl Outbox {
     fn drop_at(&mut self, place: i64, reason: DropReason, tally: &mut Tally) {
         let Some(queued) = self.backlog.remove(place, tally) else { return };
         book_end(&queued, End::Dropped(reason), tally);
-        match &queued.kind {
-            FrameKind::Message(message) => self.gaps.note(message),
-            FrameKind::Unsubscribed(message, unsubscribe) => {
-                self.gaps.note(message);
-                // While messages are marked, not all of its messages are examined yet.
-                let is_being_marked = self.marking == Marking::Frames && *unsubscribe == self.unsubscribes;
-                if !is_being_marked && !self.is_told_before_marked(&message.topic, *unsubscribe) {
-                    self.gaps.forget(&message.topic);
-                }
+        let (FrameKind::Message(message) | FrameKind::Unsubscribed(message, _)) = &queued.kind else { return };
+        self.gaps.note(message);
+        if let FrameKind::Unsubscribed(_, unsubscribe) = queued.kind {
+            // While messages are marked, not all of its messages are examined yet.
+            let is_being_marked = self.marking == Marking::Frames && unsubscribe == self.unsubscribes;
+            if !is_being_marked && !self.is_told_before_marked(&message.topic, unsubscribe) {
+                self.gaps.forget_to(&message.topic, message.position.offset);
             }
-            _ => {}
         }
     }
 
@@ -386,8 +383,9 @@ impl Outbox {
             gaps.begin_pruning();
         }
         let newest = |topic: &TopicName| [backlog.newest_marked(topic), backlog.newest_unsubscribed(topic, *unsubscribes)];
-        let is_told = |topic: &TopicName, gaps: &TopicGaps| newest(topic).into_iter().flatten().any(|message| gaps.has_before(message));
-        examined += gaps.prune(most - examined, |topic, gaps| is_gone(topic) && !is_told(topic, gaps));
+        let told =
+            |topic: &TopicName, gaps: &TopicGaps| newest(topic).into_iter().flatten().map(|message| gaps.before(message.position)).max();
+        examined += gaps.prune(most - examined, |topic, gaps| if is_gone(topic) { told(topic, gaps).unwrap_or(0) } else { gaps.count() });
         if examined < most {
             *marking = Marking::Nothing;
             backlog.end_marking();

@@ -15,6 +15,9 @@ use crate::topic_name::TopicName;
 /// The bytes that a topic takes whose interval runs, with its entry in the schedule.
 const TOPIC_BYTES: usize = 160;
 
+/// The bytes that the dropped messages of a topic take.
+const DROPPED_BYTES: usize = 80;
+
 /// One session's paced topics. A topic is in it only while its interval runs.
 ///
 /// If the session's intervals change, its topics are adapted in parts, from the last to the first. The held message of
@@ -30,6 +33,8 @@ pub struct PacedTopics {
     intervals: Intervals,
     /// The bytes of held messages.
     bytes: usize,
+    /// The number of topics with dropped messages.
+    dropped: usize,
 }
 
 struct PacedTopic {
@@ -126,8 +131,7 @@ impl PacedTopics {
         let Some(interval) = self.intervals.of(topic).filter(|_| paced.held.is_some()) else { return Some((self.end(topic)?, None)) };
         paced.due = now + interval;
         let (next, released) = (paced.due, paced.release()?);
-        self.bytes -= bytes(released.message.as_ref());
-        Some((released, Some(next)))
+        Some((self.counted_out(released), Some(next)))
     }
 
     /// Notes that the intervals have changed, so all topics are to be adapted.
@@ -160,7 +164,8 @@ impl PacedTopics {
             let Some(interval) = self.intervals.of(topic) else {
                 // The last topic takes the place of the removed one. It was adapted already.
                 let gone = self.by_topic.swap_remove_index(self.unadapted);
-                adapted.released.extend(gone.and_then(|(_, mut paced)| paced.release()));
+                let released = gone.and_then(|(_, mut paced)| paced.release());
+                adapted.released.extend(released.map(|released| self.counted_out(released)));
                 continue;
             };
             if now + interval < paced.due {
@@ -168,7 +173,6 @@ impl PacedTopics {
                 adapted.moved.push((topic.clone(), paced.due));
             }
         }
-        self.bytes -= adapted.released.iter().map(|released| bytes(released.message.as_ref())).sum::<usize>();
         adapted
     }
 
@@ -182,14 +186,14 @@ impl PacedTopics {
     /// Ends the pacing of `topic`.
     pub fn end(&mut self, topic: &TopicName) -> Option<Released> {
         let released = self.remove(topic)?.release()?;
-        self.bytes -= bytes(released.message.as_ref());
-        Some(released)
+        Some(self.counted_out(released))
     }
 
     /// Ends the pacing of all topics.
     pub fn end_all(&mut self) -> Vec<Released> {
-        (self.unadapted, self.bytes) = (0, 0);
-        self.by_topic.drain(..).filter_map(|(_, mut paced)| paced.release()).collect()
+        self.unadapted = 0;
+        let released: Vec<Released> = self.by_topic.drain(..).filter_map(|(_, mut paced)| paced.release()).collect();
+        released.into_iter().map(|released| self.counted_out(released)).collect()
     }
 
     /// The number of topics whose interval runs.
@@ -200,6 +204,15 @@ impl PacedTopics {
     /// Releases the last topic, at the session's end. Returns its held message; `None`: no topic is left.
     pub fn release_last(&mut self) -> Option<Option<Message>> {
         self.by_topic.pop().map(|(_, paced)| paced.held)
+    }
+
+    /// Counts out what leaves. The epoch of a message tells the loss of messages in an earlier epoch itself.
+    fn counted_out(&mut self, released: Released) -> Released {
+        let Released { dropped, message } = released;
+        self.bytes -= bytes(message.as_ref());
+        self.dropped -= usize::from(dropped.is_some());
+        let is_told = |dropped: &DroppedRange| message.as_ref().is_none_or(|message| message.position.epoch == dropped.epoch);
+        Released { dropped: dropped.filter(|dropped| is_told(dropped)), message }
     }
 
     /// Removes `topic`. The last topic takes its place; if that one was adapted already, it is examined again.
@@ -223,6 +236,7 @@ impl PacedTopics {
         });
         for message in &oldest {
             if let Some(paced) = self.by_topic.get_mut(&message.topic) {
+                self.dropped += usize::from(paced.dropped.is_none());
                 paced.drop_held();
             }
         }
@@ -237,7 +251,7 @@ impl PacedTopics {
 
     /// The bytes of the entries of topics whose interval runs.
     pub fn interval_bytes(&self) -> usize {
-        self.by_topic.len() * TOPIC_BYTES
+        self.by_topic.len() * TOPIC_BYTES + self.dropped * DROPPED_BYTES
     }
 
     /// Whether no topic's interval runs.
@@ -263,10 +277,8 @@ impl PacedTopic {
         self.dropped = Some(Box::new(DroppedRange { topic: message.topic.clone(), epoch, from, to, rule }));
     }
 
-    /// Takes what goes out. The epoch of a message tells the loss of messages in an earlier epoch itself.
     fn release(&mut self) -> Option<Released> {
         let (message, dropped) = (self.held.take(), self.dropped.take());
-        let dropped = dropped.filter(|dropped| message.as_ref().is_none_or(|message| message.position.epoch == dropped.epoch));
         (dropped.is_some() || message.is_some()).then_some(Released { dropped, message })
     }
 }

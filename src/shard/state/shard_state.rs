@@ -130,9 +130,11 @@ impl ShardState {
 
     /// Queues the held messages whose intervals have passed.
     pub fn send_due(&mut self) {
-        let Self { delivery, pacing, env, .. } = self;
-        while let Some((slot, released)) = pacing.take_due(env.now, &mut env.tally) {
-            delivery.queue_released(slot, released, &mut env.tally);
+        while let Some((slot, released)) = self.pacing.take_due(self.env.now, &mut self.env.tally) {
+            self.delivery.queue_released(slot, released, &mut self.env.tally);
+            if self.delivery.is_full() {
+                self.flush(usize::MAX);
+            }
         }
     }
 

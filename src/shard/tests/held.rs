@@ -64,6 +64,22 @@ async fn dropped_held_messages_are_told_as_a_gap() {
     assert_eq!(events[5..], ["gap", "message 3", "gap", "gap", "gap", "message 2"], "two of five held messages have room");
 }
 
+/// PROTOCOL 3: messages of a topic keep their order while a session begins to pace the topic and its socket is full.
+/// (The first message was read from history, behind the later ones.)
+#[tokio::test]
+async fn a_topic_that_begins_to_be_paced_keeps_its_order() {
+    let mut bench = Bench::subscribed("r.a");
+    bench.subscribe("d.a");
+    bench.publish("d.a"); // the first frame that the socket does not accept
+    bench.publish("r.a");
+    let mut context = SessionContext::new(bench.state(), 0);
+    context.set_interval(&pattern("r.a"), Some(Duration::from_secs(1)));
+    context.adapt_intervals();
+    bench.publish("r.a");
+    bench.flush();
+    assert_eq!(events(&bench.read_all().await), ["message 1", "message 1", "message 2"]);
+}
+
 /// Past `outbox_total_bytes`, the session that holds most gives way, and no other. (Another session was closed with
 /// 1013 instead.)
 #[tokio::test]

@@ -67,6 +67,11 @@ impl Gaps {
         self.bytes() <= bytes_max.max(BYTES_LEAST)
     }
 
+    /// Whether `topic` has gaps.
+    pub fn has(&self, topic: &TopicName) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
     /// The topics with gaps, each with its rule.
     pub fn topics(&self) -> impl Iterator<Item = (&TopicName, &Rule)> {
         self.by_topic.iter().map(|(topic, gaps)| (topic, &*gaps.rule))
@@ -91,15 +96,19 @@ impl Gaps {
                 }
                 None => topic.spans.insert(older, (offset, offset)),
             }
+            if !Arc::ptr_eq(&topic.rule, rule) {
+                topic.rule = Arc::clone(rule);
+            }
         });
     }
 
     /// Notes messages that were dropped before they were queued. Older messages of their topic may still wait.
+    /// [`Gaps::fit`] bounds the number of such ranges.
     pub fn note_range(&mut self, dropped: &DroppedRange) {
         self.change(&dropped.topic, dropped.epoch, &dropped.rule, |topic| topic.spans.push((dropped.from, dropped.to)));
     }
 
-    /// Changes the gaps of `topic` in `epoch`. The rule of the message dropped last becomes `rule`.
+    /// Changes the gaps of `topic` in `epoch`. A topic without gaps in it gets `rule`.
     fn change(&mut self, topic: &TopicName, epoch: Epoch, rule: &Arc<Rule>, change: impl FnOnce(&mut TopicGaps)) {
         let new = || TopicGaps { epoch, spans: Vec::new(), rule: Arc::clone(rule) };
         let topic = self.by_topic.entry(topic.clone()).or_insert_with(new);
@@ -109,23 +118,18 @@ impl Gaps {
         }
         change(topic);
         self.count += topic.spans.len();
-        if !Arc::ptr_eq(&topic.rule, rule) {
-            topic.rule = Arc::clone(rule);
-        }
     }
 
     /// Whether a gap is to be told before `message`. A gap lies behind the replayed messages that still wait.
     pub fn has_before(&self, message: &QueuedMessage) -> bool {
-        self.by_topic.get(&message.topic).is_some_and(|topic| topic.has_before(message))
+        self.by_topic.get(&message.topic).is_some_and(|topic| topic.before(message.position) > 0)
     }
 
     /// Takes the gaps of `name` that are to be told before `position`, in order.
     pub fn take_before(&mut self, name: &TopicName, position: Position) -> Vec<Gap> {
-        let of_its_life = self.by_topic.get_mut(name).filter(|topic| topic.epoch == position.epoch);
-        let Some(topic) = of_its_life else { return Vec::new() };
-        let told = topic.spans.partition_point(|(_, to)| *to < position.offset);
+        let Some(topic) = self.by_topic.get_mut(name) else { return Vec::new() };
         let gap = |(from, to)| Gap { topic: name.clone(), from, to };
-        let gaps: Vec<Gap> = topic.spans.drain(..told).map(gap).collect();
+        let gaps: Vec<Gap> = topic.spans.drain(..topic.before(position)).map(gap).collect();
         if topic.spans.is_empty() {
             self.remove(name);
         }
@@ -146,9 +150,15 @@ impl Gaps {
         self.by_topic.len()
     }
 
-    /// Forgets the gaps of `topic`.
-    pub fn forget(&mut self, topic: &TopicName) {
-        self.count -= self.remove(topic).map_or(0, |topic| topic.spans.len());
+    /// Forgets the gaps of `name` up to `offset`.
+    pub fn forget_to(&mut self, name: &TopicName, offset: Offset) {
+        let Some(topic) = self.by_topic.get_mut(name) else { return };
+        let gone = topic.spans.partition_point(|&(from, _)| from <= offset);
+        topic.spans.drain(..gone);
+        self.count -= gone;
+        if topic.spans.is_empty() {
+            self.remove(name);
+        }
     }
 
     /// Begins to prune topics. [`Gaps::prune`] examines all topics that have gaps now.
@@ -156,15 +166,18 @@ impl Gaps {
         self.unchecked = self.by_topic.len();
     }
 
-    /// Examines at most `most` topics, and forgets the gaps of those for which `is_gone` holds. Returns the number of
-    /// topics examined; fewer than `most` means that all were.
-    pub fn prune(&mut self, most: usize, is_gone: impl Fn(&TopicName, &TopicGaps) -> bool) -> usize {
+    /// Examines at most `most` topics. Each keeps as many of its first gaps as `kept` says. Returns the number of topics
+    /// examined; fewer than `most` means that all were.
+    pub fn prune(&mut self, most: usize, kept: impl Fn(&TopicName, &TopicGaps) -> usize) -> usize {
         let examined = most.min(self.unchecked);
         for _ in 0..examined {
             self.unchecked -= 1;
-            let is_pruned = self.by_topic.get_index(self.unchecked).is_some_and(|(topic, gaps)| is_gone(topic, gaps));
-            if is_pruned && let Some((_, gaps)) = self.by_topic.swap_remove_index(self.unchecked) {
-                self.count -= gaps.spans.len();
+            let Some((name, topic)) = self.by_topic.get_index_mut(self.unchecked) else { continue };
+            let kept = kept(name, topic);
+            self.count -= topic.count() - kept;
+            topic.spans.truncate(kept);
+            if kept == 0 {
+                self.by_topic.swap_remove_index(self.unchecked);
             }
         }
         examined
@@ -194,8 +207,13 @@ impl Gaps {
 }
 
 impl TopicGaps {
-    /// Whether the first gap is told before `message`, which has to be of the same epoch.
-    pub fn has_before(&self, message: &QueuedMessage) -> bool {
-        self.epoch == message.position.epoch && self.spans.first().is_some_and(|(_, to)| *to < message.position.offset)
+    /// The number of gaps.
+    pub fn count(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The number of gaps that are told before a message at `position`. In another epoch there are none.
+    pub fn before(&self, position: Position) -> usize {
+        if self.epoch == position.epoch { self.spans.partition_point(|(_, to)| *to < position.offset) } else { 0 }
     }
 }

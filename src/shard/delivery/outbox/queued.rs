@@ -55,7 +55,8 @@ pub enum FrameKind {
     /// A reply that lists the members of a topic. A change of presence before it does not cancel out with one behind
     /// it. It is never dropped.
     Members,
-    /// The notice of held messages that were dropped. In an outbox it becomes a gap before the topic's next message.
+    /// The notice of held messages that were dropped. Behind frames that wait, it becomes a gap before the topic's next
+    /// message.
     Gap(Box<DroppedRange>),
     /// The gateway's heartbeat. It is never dropped.
     Ping,
@@ -84,6 +85,11 @@ impl Queued {
             FrameKind::Message(message) | FrameKind::Unsubscribed(message, _) | FrameKind::Replayed(message) => Some(message),
             _ => None,
         }
+    }
+
+    /// The topic of the message or the gap that the frame carries, if any.
+    pub fn topic(&self) -> Option<&TopicName> {
+        self.message().map(|message| &message.topic).or_else(|| self.kind.gap().map(|dropped| &dropped.topic))
     }
 
     /// Whether the frame is a live message without a reference in a topic whose messages refer to earlier ones.

@@ -1,5 +1,6 @@
 //! Tests of the outbox: which frames give way, in which order, and that each message has one end.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::*;
@@ -9,6 +10,7 @@ use crate::hub::PresenceChange;
 use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
+use crate::shard::pacing::DroppedRange;
 
 mod control;
 mod gap;
@@ -71,6 +73,14 @@ impl Desk {
     fn offer(&mut self, topic: &str, offset: u64, bytes_max: usize) -> Offered {
         let message = queued(FrameKind::Message(self.message(topic, offset)));
         self.outbox.offer(message, bytes_max, &mut self.tally)
+    }
+
+    /// Offers the notice that messages of `topic` were dropped before they were queued.
+    fn offer_dropped(&mut self, topic: &str, offsets: RangeInclusive<u64>) -> Offered {
+        let QueuedMessage { topic, position, rule, .. } = &*self.message(topic, *offsets.start());
+        let (from, to) = (position.offset, Offset(*offsets.end()));
+        let dropped = DroppedRange { topic: topic.clone(), epoch: position.epoch, from, to, rule: Arc::clone(rule) };
+        self.outbox.offer(queued(FrameKind::Gap(Box::new(dropped))), usize::MAX, &mut self.tally)
     }
 
     /// Offers each message, with room for all.

@@ -329,6 +329,15 @@ impl WriteBatch {
         }
     }
 
+    /// The topic of the frame's message or gap, if it carries one.
+    pub fn topic(&self, frame: LinkedFrame) -> Option<&TopicName> {
+        match &self.frames[frame.index()] {
+            Frame::Message { encoded, .. } => Some(&encoded.message().topic),
+            Frame::Change { .. } => None,
+            Frame::Single(queued) => queued.as_ref().and_then(Queued::topic),
+        }
+    }
+
     /// The rule of the frame's message, if it carries one.
     pub fn rule(&self, frame: LinkedFrame) -> Option<RuleId> {
         match &self.frames[frame.index()] {

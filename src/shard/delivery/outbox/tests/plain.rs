@@ -41,6 +41,10 @@ impl Entry {
         if let Kind::Message { unsubscribed, .. } = self.kind { unsubscribed } else { None }
     }
 
+    fn offset(&self) -> u64 {
+        if let Kind::Message { offset, .. } = self.kind { offset } else { 0 }
+    }
+
     fn is_pruned(&self) -> bool {
         self.unsubscribed().is_some()
     }
@@ -86,6 +90,14 @@ impl Plain {
         }
     }
 
+    pub fn offer_dropped(&mut self, topic: &str, from: u64, to: u64) {
+        if self.list.is_empty() && self.gaps.iter().all(|gap| gap.0 != topic) {
+            self.list.push(Entry { name: "-".into(), kind: Kind::Reply });
+        } else {
+            self.gaps.push((topic.into(), from, to));
+        }
+    }
+
     pub fn shrink(&mut self, bytes_max: usize) {
         if self.fits(bytes_max) {
             return;
@@ -118,12 +130,12 @@ impl Plain {
 
     fn drop_at(&mut self, index: usize) {
         let Kind::Message { topic, offset, unsubscribed, .. } = self.list.remove(index).kind else { return };
-        match self.gaps.iter_mut().rev().find(|gap| gap.0 == topic).filter(|gap| gap.2 + 1 == offset) {
+        match self.gaps.iter_mut().find(|gap| gap.0 == topic && gap.2 + 1 == offset) {
             Some(gap) => gap.2 = offset,
             None => self.gaps.push((topic.clone(), offset, offset)),
         }
         if unsubscribed.is_some() && !self.tells_before(&topic, |entry| entry.unsubscribed() == unsubscribed) {
-            self.gaps.retain(|gap| gap.0 != topic);
+            self.gaps.retain(|gap| gap.0 != topic || gap.1 > offset);
         }
     }
 
@@ -150,7 +162,7 @@ impl Plain {
     }
 
     pub fn mark_unsubscribed(&mut self, gone: &str) {
-        let waits = self.tells_before(gone, |_| true);
+        let newest = self.list.iter().filter(|entry| entry.topic() == Some(gone)).map(Entry::offset).max().unwrap_or(0);
         self.unsubscribes += 1;
         for entry in &mut self.list {
             match &mut entry.kind {
@@ -158,7 +170,7 @@ impl Plain {
                 _ => {}
             }
         }
-        self.gaps.retain(|gap| gap.0 != gone || waits);
+        self.gaps.retain(|gap| gap.0 != gone || gap.2 < newest);
     }
 
     /// The frames and gaps in the form of [`Desk::waiting`] and [`Desk::gaps`].

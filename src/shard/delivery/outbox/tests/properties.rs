@@ -8,6 +8,8 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Act {
     Offer(usize),
+    /// Messages of a topic that were dropped before they were queued.
+    Dropped(usize, u64),
     Shrink(usize),
     Age,
     Begin(usize),
@@ -22,6 +24,7 @@ const TOPICS: [&str; 6] = ["c.a", "c.aged", "d.a", "d.aged", "x.a", "x.aged"];
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         8 => (0..TOPICS.len()).prop_map(Act::Offer),
+        2 => (0..TOPICS.len(), 1_u64..4).prop_map(|(topic, count)| Act::Dropped(topic, count)),
         1 => (1_usize..1_000).prop_map(Act::Shrink),
         1 => Just(Act::Age),
         1 => (1..FRAME_BYTES).prop_map(Act::Begin),
@@ -36,22 +39,29 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// PROTOCOL 3, 7 and 9: after any actions, the outbox has the frames of the plain model, in order, and the same
-    /// gaps. Each queued message waits or has one end, counted for its rule, and the byte counts are those of the
+    /// gaps. (Held messages that were dropped: a later subscription was told of the gaps of an ended one, or not of its
+    /// own.) Each queued message waits or has one end, counted for its rule, and the byte counts are those of the
     /// waiting frames.
     #[test]
     fn each_message_has_one_end(acts in prop::collection::vec(act(), 1..150), bytes_max in 1_usize..1_500) {
         let (mut desk, mut plain) = (Desk::new(), Plain::default());
-        let mut offered = [0_u64; TOPICS.len()];
+        let (mut offered, mut dropped) = ([0_u64; TOPICS.len()], [0_u64; TOPICS.len()]);
         let mut members = [(SessionId::random(), false), (SessionId::random(), false)];
         let mut delivered = [0; 3];
         for act in acts {
             match act {
                 Act::Offer(topic) => {
                     offered[topic] += 1;
-                    let (topic, offset, at) = (TOPICS[topic], offered[topic], desk.clock.moment());
+                    let (topic, offset, at) = (TOPICS[topic], offered[topic] + dropped[topic], desk.clock.moment());
                     let _ = desk.offer(topic, offset, bytes_max);
                     let kind = Kind::Message { topic: topic.into(), offset, at, unsubscribed: None };
                     plain.offer(Entry { name: format!("{topic} {offset}"), kind }, bytes_max);
+                }
+                Act::Dropped(topic, count) => {
+                    let from = offered[topic] + dropped[topic] + 1;
+                    dropped[topic] += count;
+                    let _ = desk.offer_dropped(TOPICS[topic], from..=from + count - 1);
+                    plain.offer_dropped(TOPICS[topic], from, from + count - 1);
                 }
                 Act::Shrink(bytes) => {
                     let _ = desk.outbox.shrink(bytes, DropReason::Slow, &mut desk.tally);
