@@ -22,7 +22,8 @@ use crate::topic_name::{Pattern, TopicName};
 /// The replays of a shard's sessions.
 #[derive(Default)]
 pub struct CatchUp {
-    /// The replays by slot, of sessions that read history, search for topics, or have messages withheld.
+    /// The replays by slot, of sessions that read history, search for topics, have messages withheld, or have a subscribe
+    /// that waits for its next turn.
     replays: HashMap<u32, Replays>,
     /// Slots of sessions that want a share of history, in the order in which they get it.
     queue: VecDeque<u32>,
@@ -34,7 +35,8 @@ pub struct CatchUp {
 }
 
 impl CatchUp {
-    /// Whether the session in `slot` reads history, searches for topics, or has messages withheld.
+    /// Whether the session in `slot` reads history, searches for topics, has messages withheld, or has a subscribe that
+    /// waits for its next turn.
     pub fn has(&self, slot: u32) -> bool {
         self.replays.contains_key(&slot)
     }

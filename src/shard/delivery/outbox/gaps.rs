@@ -50,8 +50,8 @@ pub struct TopicGaps {
     epoch: Epoch,
     /// The ranges in ascending order, both ends included.
     spans: Vec<(Offset, Offset)>,
-    /// The rule of the message dropped last. Under one rule the oldest message is dropped first, so no older message
-    /// waits than a dropped one.
+    /// The rule of the message dropped last. Under one rule the oldest message of the outbox is dropped first, so no older
+    /// message waits than one that was dropped there.
     rule: Arc<Rule>,
 }
 
@@ -102,10 +102,16 @@ impl Gaps {
         });
     }
 
-    /// Notes messages that were dropped before they were queued. Older messages of their topic may still wait.
-    /// [`Gaps::fit`] bounds the number of such ranges.
+    /// Notes messages that were dropped before they were queued. Older messages of their topic may still wait, so a range
+    /// extends only a gap that it follows at once. [`Gaps::fit`] bounds the number of the others.
     pub fn note_range(&mut self, dropped: &DroppedRange) {
-        self.change(&dropped.topic, dropped.epoch, &dropped.rule, |topic| topic.spans.push((dropped.from, dropped.to)));
+        let (from, to) = (dropped.from, dropped.to);
+        self.change(&dropped.topic, dropped.epoch, &dropped.rule, |topic| {
+            match topic.spans.last_mut().filter(|(_, last)| last.next() == from) {
+                Some((_, last)) => *last = to,
+                None => topic.spans.push((from, to)),
+            }
+        });
     }
 
     /// Changes the gaps of `topic` in `epoch`. A topic without gaps in it gets `rule`.

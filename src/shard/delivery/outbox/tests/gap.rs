@@ -77,6 +77,19 @@ fn gaps_are_bounded() {
     assert_eq!(desk.outbox.gap_bytes(), 0);
 }
 
+/// PROTOCOL 3 and 7: what a slow session loses of a topic without a break is one gap, however often its interval ends.
+/// (Each interval added a gap, until the session was cut off.)
+#[test]
+fn what_is_dropped_without_a_break_is_one_gap() {
+    let mut desk = Desk::with(&[("x.a", 1)]);
+    for offset in (0..5_000).map(|interval| interval * 3) {
+        assert_eq!(desk.offer("d.a", offset + 1, usize::MAX), Offered::Queued);
+        assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+        assert_eq!(desk.offer_dropped("d.a", offset + 2..=offset + 3), Offered::Queued);
+    }
+    assert_eq!((desk.waiting(), desk.gaps()), (vec!["x.a 1".to_owned()], vec![(1, 15_000)]));
+}
+
 /// PROTOCOL 3: a session with a gap to be told and no queued frame does not count as slow.
 #[test]
 fn a_gap_alone_is_not_slow() {

@@ -93,8 +93,11 @@ impl Plain {
     pub fn offer_dropped(&mut self, topic: &str, from: u64, to: u64) {
         if self.list.is_empty() && self.gaps.iter().all(|gap| gap.0 != topic) {
             self.list.push(Entry { name: "-".into(), kind: Kind::Reply });
-        } else {
-            self.gaps.push((topic.into(), from, to));
+            return;
+        }
+        match self.gaps.iter_mut().find(|gap| gap.0 == topic && gap.2 + 1 == from) {
+            Some(gap) => gap.2 = to,
+            None => self.gaps.push((topic.into(), from, to)),
         }
     }
 
