@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::hub::{Extra, PayloadKind, Publication, PublishError, Receipt, Submitted};
 use crate::metrics::PublishSource;
 use crate::position::Position;
 use crate::session_id::SessionId;
-use crate::shard::{Answer, SessionContext};
+use crate::shard::SessionContext;
 use crate::topic_name::TopicName;
 
 /// The most publishes of one session that may wait for answers. At this number the session reads no more input.
@@ -74,25 +75,25 @@ impl<P> Publishes<P> {
         about: impl FnOnce() -> P,
         bytes: usize,
         context: &mut SessionContext<'_>,
-    ) -> Answer<Result<Position, PublishError>> {
-        let Answer::Ready(submitted) = context.publish(topic, publication) else {
+    ) -> Poll<Result<Position, PublishError>> {
+        let Poll::Ready(submitted) = context.publish(topic, publication) else {
             self.queue().unsubmitted = Some((Unsubmitted::new(topic, publication), AnswerData(about(), bytes)));
-            return Answer::Pending;
+            return Poll::Pending;
         };
         let receipt = match outcome(submitted) {
-            Ok(outcome) if self.0.is_none() => return Answer::Ready(outcome),
+            Ok(outcome) if self.0.is_none() => return Poll::Ready(outcome),
             behind_others => behind_others.map_or_else(|receipt| receipt, Receipt::answered),
         };
         self.queue().push(receipt, AnswerData(about(), bytes));
-        Answer::Pending
+        Poll::Pending
     }
 
     /// Submits the publication that found no room, if there is room now.
     pub fn submit_waiting(&mut self, context: &mut SessionContext<'_>) {
         let Some((unsubmitted, about)) = self.0.as_mut().and_then(|queue| queue.unsubmitted.take()) else { return };
         match context.publish(&unsubmitted.topic, &unsubmitted.publication()) {
-            Answer::Pending => self.queue().unsubmitted = Some((unsubmitted, about)),
-            Answer::Ready(submitted) => {
+            Poll::Pending => self.queue().unsubmitted = Some((unsubmitted, about)),
+            Poll::Ready(submitted) => {
                 let receipt = outcome(submitted).map_or_else(|receipt| receipt, Receipt::answered);
                 self.queue().push(receipt, about);
             }
@@ -103,7 +104,7 @@ impl<P> Publishes<P> {
     pub fn next_answer(&mut self, context: &mut SessionContext<'_>) -> Option<(P, Result<Position, PublishError>)> {
         let keeps_reading = self.has_room();
         let queue = self.0.as_mut()?;
-        let Answer::Ready(answer) = context.received(&queue.submitted.front()?.receipt, keeps_reading) else { return None };
+        let Poll::Ready(answer) = context.received(&queue.submitted.front()?.receipt, keeps_reading) else { return None };
         let Submission { about: AnswerData(about, bytes), .. } = queue.submitted.pop_front()?;
         queue.bytes -= bytes;
         if queue.submitted.is_empty() && queue.unsubmitted.is_none() {
@@ -202,8 +203,8 @@ mod tests {
     fn publish(publishes: &mut Publishes<u32>, topic: &str, id: u32, bench: &mut Bench) -> Option<u64> {
         let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
         match publishes.publish(&name(topic), &publication, || id, 1, &mut bench.context()) {
-            Answer::Ready(published) => Some(published.unwrap().offset.0),
-            Answer::Pending => None,
+            Poll::Ready(published) => Some(published.unwrap().offset.0),
+            Poll::Pending => None,
         }
     }
 

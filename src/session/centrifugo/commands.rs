@@ -1,6 +1,7 @@
 //! A session of Centrifugo's protocol: splits frames into commands, executes them and answers them.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::admin;
@@ -28,7 +29,7 @@ use crate::session::publishes::Publishes;
 use crate::session::services::IdentifyError;
 use crate::session::work;
 use crate::session_id::MemberInfo;
-use crate::shard::{AdminCommand, Answer, SessionContext, UnusedInput};
+use crate::shard::{AdminCommand, SessionContext, UnusedInput};
 use crate::topic_name::TopicName;
 
 /// The time to `connect` is this multiple of `limits.auth_timeout`, because some SDKs open the connection before they fetch a token.
@@ -194,8 +195,8 @@ impl Centrifugo {
         let extra = Arc::new(Extra { publisher: Some(self.subscriber.member(topic)), tags: Vec::new() });
         let publication = Publication { extra: Some(&extra), ..Publication::new(data, kind, PublishSource::Session) };
         match self.publishes.publish(topic, &publication, || id, 0, context) {
-            Answer::Ready(published) => send_published(id, published, context),
-            Answer::Pending => self.send_answers(context),
+            Poll::Ready(published) => send_published(id, published, context),
+            Poll::Pending => self.send_answers(context),
         }
         Ok(())
     }

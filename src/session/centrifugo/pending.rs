@@ -1,6 +1,7 @@
 //! Commands whose answers may be pending.
 
 use std::collections::HashSet;
+use std::task::Poll;
 
 use super::refusal::{Refusal, topic_of};
 use super::subscriber::Subscriber;
@@ -9,7 +10,7 @@ use crate::dialect::centrifugo::{self, ErrorReply, Reply};
 use crate::hub::{HistoryPart, ReadFrom};
 use crate::position::Offset;
 use crate::session::work;
-use crate::shard::{Answer, SessionContext};
+use crate::shard::SessionContext;
 use crate::topic_name::TopicName;
 
 /// The most messages in one answer from history.
@@ -71,7 +72,7 @@ impl Unsubscribe {
     }
 
     fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.when_processed(self.pushed) == Answer::Pending {
+        if context.when_processed(self.pushed).is_pending() {
             return Some(self);
         }
         if let Some(topic) = self.topic {
@@ -105,8 +106,8 @@ impl History {
 
     fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
         let refusal = match context.history_part(&self.topic, self.from, self.limit) {
-            Answer::Pending => return Some(self),
-            Answer::Ready(Ok(Ok(HistoryPart { position, messages }))) => {
+            Poll::Pending => return Some(self),
+            Poll::Ready(Ok(Ok(HistoryPart { position, messages }))) => {
                 if self.epoch.as_deref().is_none_or(|epoch| epoch == position.epoch.as_str()) {
                     let bytes = messages.iter().map(|message| message.payload().len()).sum();
                     subscriber.principal_mut().charge(work::of_history(bytes), context);
@@ -116,8 +117,8 @@ impl History {
                 }
                 Refusal::Error(ErrorReply::UNRECOVERABLE_POSITION, ErrorCode::BadRequest)
             }
-            Answer::Ready(Ok(Err(off))) => off.code().into(),
-            Answer::Ready(Err(error)) => error.code().into(),
+            Poll::Ready(Ok(Err(off))) => off.code().into(),
+            Poll::Ready(Err(error)) => error.code().into(),
         };
         refusal.answer(self.id, context);
         None
@@ -139,12 +140,12 @@ impl Presence {
     fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
         let Self { id, stats, .. } = self;
         let members = match context.presence(&self.topic) {
-            Answer::Pending => return Some(self),
-            Answer::Ready(Err(off)) => {
+            Poll::Pending => return Some(self),
+            Poll::Ready(Err(off)) => {
                 Refusal::from(off.code()).answer(id, context);
                 return None;
             }
-            Answer::Ready(Ok(members)) => members,
+            Poll::Ready(Ok(members)) => members,
         };
         subscriber.principal_mut().charge(work::of_members(members.len()), context);
         if stats {

@@ -1,5 +1,7 @@
 //! A session of the native dialect: executes commands and answers them (PROTOCOL section 3).
 
+use std::task::Poll;
+
 use super::admin;
 use super::pending::{OwnedId, Pending, borrowed, owned};
 use crate::clock::Moment;
@@ -14,7 +16,7 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::subscriptions::SubscribeOptions;
 use crate::session::work;
-use crate::shard::{AdminCommand, Answer, SessionContext};
+use crate::shard::{AdminCommand, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// The protocol of one session.
@@ -115,8 +117,8 @@ impl Native {
         let about = || Published { topic: topic.clone(), id: owned(id) };
         let about_bytes = id.map_or(0, |RequestId(id)| id.len());
         match self.publishes.publish(topic, &publication, about, about_bytes, context) {
-            Answer::Ready(published) => send_published(topic, published, id, context),
-            Answer::Pending => self.send_answers(context),
+            Poll::Ready(published) => send_published(topic, published, id, context),
+            Poll::Pending => self.send_answers(context),
         }
     }
 

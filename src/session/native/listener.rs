@@ -14,7 +14,7 @@ use crate::session::services::Services;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
 use crate::session_id::SessionId;
-use crate::shard::{AdminCommand, Answer, Reader, SessionContext};
+use crate::shard::{AdminCommand, Reader, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 
 /// The parameters of a stream, from its request.
@@ -74,7 +74,7 @@ impl Listener {
     /// Continues the subscribe.
     fn run_subscribe(&mut self, context: &mut SessionContext<'_>) {
         let Some(mut subscribe) = self.subscribe.take() else { return };
-        if subscribe.subscribing.resume(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
+        if subscribe.subscribing.resume(self.principal.grants(), &self.principal.member(), context).is_pending() {
             self.subscribe = Some(subscribe);
             return;
         }

@@ -1,12 +1,14 @@
 //! Commands whose answers may be pending.
 
+use std::task::Poll;
+
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId};
 use crate::position::Offset;
 use crate::session::principal::Principal;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing, Unsubscribing};
 use crate::session::work;
-use crate::shard::{Answer, SessionContext};
+use crate::shard::SessionContext;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// A command that is repeated until its answer is ready, with the data that the answer needs.
@@ -77,10 +79,7 @@ impl Pending {
     pub fn resume(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
         match self {
             Self::Subscribe(subscribe) => subscribe.resume(principal, context).map(Self::Subscribe),
-            Self::Unsubscribe(mut unsubscribing) => {
-                let answer = unsubscribing.resume(context);
-                (answer == Answer::Pending).then_some(Self::Unsubscribe(unsubscribing))
-            }
+            Self::Unsubscribe(mut unsubscribing) => unsubscribing.resume(context).is_pending().then_some(Self::Unsubscribe(unsubscribing)),
             Self::Read(read) => read.resume(principal, context).map(Self::Read),
         }
     }
@@ -99,7 +98,7 @@ impl Pending {
 impl Subscribe {
     /// Continues the command until it is done or its session's turn is over.
     fn resume(mut self: Box<Self>, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Box<Self>> {
-        if self.subscribing.resume(principal.grants(), &principal.member(), context) == Answer::Pending {
+        if self.subscribing.resume(principal.grants(), &principal.member(), context).is_pending() {
             return Some(self);
         }
         let Self { subscribing, is_answered, units, id } = *self;
@@ -122,22 +121,22 @@ impl Read {
         }
         let off = match self.part {
             Part::History { since, limit } => match context.history(topic, since, limit) {
-                Answer::Pending => return Some(self),
-                Answer::Ready(Ok(page)) => {
+                Poll::Pending => return Some(self),
+                Poll::Ready(Ok(page)) => {
                     principal.charge(work::of_history(page.messages.iter().map(|message| message.payload().len()).sum()), context);
                     context.send(&Event::History { id, topic, page: &page });
                     return None;
                 }
-                Answer::Ready(Err(off)) => off,
+                Poll::Ready(Err(off)) => off,
             },
             Part::Members => match context.presence(topic) {
-                Answer::Pending => return Some(self),
-                Answer::Ready(Ok(members)) => {
+                Poll::Pending => return Some(self),
+                Poll::Ready(Ok(members)) => {
                     principal.charge(work::of_members(members.len()), context);
                     context.send(&Event::Presence { id, topic, members: &members });
                     return None;
                 }
-                Answer::Ready(Err(off)) => off,
+                Poll::Ready(Err(off)) => off,
             },
         };
         context.refuse(id, off.code(), &format!("{topic}: {off}"));

@@ -1,5 +1,7 @@
 //! A session of the raw dialect: each message that it sends is published to its topic, and it receives the topic's payloads.
 
+use std::task::Poll;
+
 use super::admin;
 use crate::codes::CloseCode;
 use crate::hub::{PayloadKind, Publication, PublishError};
@@ -11,7 +13,7 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
-use crate::shard::{AdminCommand, Answer, SessionContext};
+use crate::shard::{AdminCommand, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The protocol of one session.
@@ -36,7 +38,7 @@ impl Raw {
     /// Continues the subscribe.
     fn run_subscribe(&mut self, context: &mut SessionContext<'_>) {
         let Some(mut subscribing) = self.subscribing.take() else { return };
-        if subscribing.resume(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
+        if subscribing.resume(self.principal.grants(), &self.principal.member(), context).is_pending() {
             self.subscribing = Some(subscribing);
             return;
         }
@@ -85,8 +87,8 @@ impl Protocol for Raw {
             ..Publication::new(message, if is_text { PayloadKind::Text } else { PayloadKind::Binary }, PublishSource::Session)
         };
         match self.publishes.publish(&self.topic, &publication, || (), 0, context) {
-            Answer::Ready(published) => end_if_refused(published, context),
-            Answer::Pending => self.take_answers(context),
+            Poll::Ready(published) => end_if_refused(published, context),
+            Poll::Pending => self.take_answers(context),
         }
     }
 

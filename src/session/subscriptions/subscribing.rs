@@ -3,6 +3,7 @@
 //! A long subscribe takes several of its session's turns. Before its answer the session is sent no message that only the new subscriptions
 //! match.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use super::admission::{Admission, admit};
@@ -15,7 +16,7 @@ use crate::auth::Grants;
 use crate::hub::{Cursor, ReplayRequest};
 use crate::session::work::STEPS_PER_PART;
 use crate::session_id::Member;
-use crate::shard::{Answer, PatternSet, SessionContext};
+use crate::shard::{PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// The cost of a topic that exists, in steps.
@@ -114,12 +115,12 @@ impl Subscribing {
 
     /// Continues the command until it is done or its session's turn is over. The session has these `grants`, and presence shows it as `member`.
     /// Once the answer is ready, [`Subscribing::finish`] is to follow at once.
-    pub fn resume(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Answer<()> {
+    pub fn resume(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Poll<()> {
         self.before = context.take_before().unwrap_or_default();
         if matches!(self.stage, Stage::New) {
             // A session runs one search of the index at a time.
-            if self.is_wild && context.when_expanded() == Answer::Pending {
-                return Answer::Pending;
+            if self.is_wild && context.when_expanded().is_pending() {
+                return Poll::Pending;
             }
             self.notes_before = self.is_wild || self.size > STEPS_PER_PART || self.begins_to_be_paced(context);
             if self.size > STEPS_PER_PART && context.begins_late() {
@@ -129,7 +130,7 @@ impl Subscribing {
         loop {
             self.run_part(grants, member, context);
             if matches!(self.stage, Stage::Done) {
-                return Answer::Ready(());
+                return Poll::Ready(());
             }
             if context.is_turn_over() {
                 break;

@@ -1,11 +1,13 @@
 //! An unsubscribe as it is executed: over several turns if it is long, after the messages that were published before it.
 
+use std::task::Poll;
+
 use super::refused_topics::RefusedTopics;
 use super::subscribe_options::bytes_of;
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId};
 use crate::session::work::STEPS_PER_PART;
-use crate::shard::{Answer, PatternSet, SessionContext};
+use crate::shard::{PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 
 /// The most steps that the end of one subscription costs.
@@ -49,37 +51,37 @@ impl Unsubscribing {
     }
 
     /// Continues the command until it is done or its session's turn is over. Ready: the command is complete and answered.
-    pub fn resume(&mut self, context: &mut SessionContext<'_>) -> Answer<()> {
-        if context.when_processed(self.pushed) == Answer::Pending {
-            return Answer::Pending;
+    pub fn resume(&mut self, context: &mut SessionContext<'_>) -> Poll<()> {
+        if context.when_processed(self.pushed).is_pending() {
+            return Poll::Pending;
         }
-        while self.run_part(context) == Answer::Pending {
+        while self.run_part(context).is_pending() {
             if context.is_turn_over() {
                 return context.wait_for_turn();
             }
         }
         self.finish(context);
-        Answer::Ready(())
+        Poll::Ready(())
     }
 
     /// Takes some steps. Ready: all subscriptions have ended, with their replays and held messages.
-    fn run_part(&mut self, context: &mut SessionContext<'_>) -> Answer<()> {
+    fn run_part(&mut self, context: &mut SessionContext<'_>) -> Poll<()> {
         let mut steps = 0;
         while let Some(topic) = self.topics.next() {
             self.end(topic, context);
             steps += STEPS_PER_TOPIC;
             if steps >= STEPS_PER_PART {
-                return Answer::Pending;
+                return Poll::Pending;
             }
         }
         if self.ended.is_empty() {
-            return Answer::Ready(());
+            return Poll::Ready(());
         }
         if !std::mem::replace(&mut self.is_pruning, true) {
             context.begin_pruning();
         }
         let most = STEPS_PER_PART - steps;
-        if context.prune(&self.gone, most) < most { Answer::Ready(()) } else { Answer::Pending }
+        if context.prune(&self.gone, most) < most { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn end(&mut self, topic: Result<Pattern, TopicNameError>, context: &mut SessionContext<'_>) {
@@ -113,7 +115,7 @@ mod tests {
     /// Runs the command to its end, and `between` its turns. Returns the number of turns.
     fn run(unsubscribing: &mut Unsubscribing, bench: &mut Bench, mut between: impl FnMut(&mut Bench)) -> usize {
         let mut turns = 1;
-        while unsubscribing.resume(&mut bench.context()) == Answer::Pending {
+        while unsubscribing.resume(&mut bench.context()).is_pending() {
             between(bench);
             turns += 1;
         }
@@ -183,7 +185,7 @@ mod tests {
         (0..2).for_each(|_| bench.publish("r.a"));
         let topic = Pattern::parse("r.a").unwrap();
         let mut unsubscribing = Unsubscribing::new(vec![Ok(topic)], Some(RequestId("1")), bench.context().pushed());
-        assert_eq!(unsubscribing.resume(&mut bench.context()), Answer::Pending);
+        assert_eq!(unsubscribing.resume(&mut bench.context()), Poll::Pending);
         bench.flush(); // its socket accepts no bytes yet
         run(&mut unsubscribing, &mut bench, |_| ());
         bench.publish("r.a");

@@ -1,6 +1,7 @@
 //! The operations of a session in its shard while a long command is carried out.
 
-use super::answer::Answer;
+use std::task::Poll;
+
 use super::session_context::SessionContext;
 use crate::hub::{Cursor, Selection, Slice, Topic};
 use crate::shard::catchup::Expansion;
@@ -76,8 +77,8 @@ impl SessionContext<'_> {
     }
 
     /// Ready once the search for the topics that the session's patterns match is complete.
-    pub fn when_expanded(&mut self) -> Answer<()> {
-        if self.state.catch_up.is_expanding(self.slot) { self.wait() } else { Answer::Ready(()) }
+    pub fn when_expanded(&mut self) -> Poll<()> {
+        if self.state.catch_up.is_expanding(self.slot) { self.wait() } else { Poll::Ready(()) }
     }
 
     /// Takes the work that was done for the session beside its commands, in units of `topics_per_unit` examined topics.

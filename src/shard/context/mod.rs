@@ -1,9 +1,7 @@
 //! The operations of a session in its shard, valid while its reader is called.
 
-mod answer;
 mod long_commands;
 mod session_context;
 mod subscriptions;
 
-pub use answer::Answer;
 pub use session_context::SessionContext;

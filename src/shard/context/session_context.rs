@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::answer::Answer;
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::config::Config;
@@ -21,6 +20,11 @@ use crate::shard::state::ShardState;
 use crate::topic_name::TopicName;
 
 /// One session in its shard, valid for one call of its reader.
+///
+/// A command whose answer is [`Poll::Pending`] is repeated: the session keeps it and executes no later one, and its
+/// reader is called again once the session's waker is woken, or in the session's next turn. Other sessions continue
+/// meanwhile. A publication that an engine accepted is not submitted again: its receipt is polled, and the session may
+/// publish more before the receipt has its answer.
 pub struct SessionContext<'a> {
     pub(super) state: &'a mut ShardState,
     pub(super) slot: u32,
@@ -103,10 +107,10 @@ impl<'a> SessionContext<'a> {
     }
 
     /// Answers that a command is pending until the session's next turn.
-    pub fn wait_for_turn<T>(&mut self) -> Answer<T> {
+    pub fn wait_for_turn(&mut self) -> Poll<()> {
         self.waits = self.waits.max(InputWait::Turn);
         self.state.table.schedule(self.slot);
-        Answer::Pending
+        Poll::Pending
     }
 
     /// Whether the session begins after so many others in this tick that it leaves a long command to its first turn.
@@ -191,32 +195,29 @@ impl<'a> SessionContext<'a> {
     }
 
     /// Publishes. A publication that went to an engine has its answer later, by [`SessionContext::received`].
-    pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Answer<Result<Submitted, PublishError>> {
+    pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Poll<Result<Submitted, PublishError>> {
         let payer = self.payer();
         let publisher = self.waker().unwrap_or_else(|| Waker::noop().clone());
         match self.state.env.hub().poll_submit(topic, &Publication { payer: payer.as_ref(), ..*publication }, &publisher) {
-            Poll::Ready(submitted) => Answer::Ready(submitted),
             Poll::Pending => self.wait(),
+            submitted => submitted,
         }
     }
 
     /// The answer of an engine to a publication. With `keeps_reading`, the session's socket is read while the answer is
     /// pending.
-    pub fn received(&mut self, receipt: &Receipt, keeps_reading: bool) -> Answer<Result<Position, PublishError>> {
+    pub fn received(&mut self, receipt: &Receipt, keeps_reading: bool) -> Poll<Result<Position, PublishError>> {
         let answer = self.waker().map_or(Poll::Pending, |waker| receipt.poll(&waker));
-        match answer {
-            Poll::Ready(answer) => Answer::Ready(answer),
-            Poll::Pending if keeps_reading => {
-                self.awaits_engine = true;
-                Answer::Pending
-            }
-            Poll::Pending => self.wait(),
+        if answer.is_pending() && !keeps_reading {
+            return self.wait();
         }
+        self.awaits_engine |= answer.is_pending();
+        answer
     }
 
     /// The messages in the history of `topic` after `since`, or its newest `limit` messages.
-    pub fn history(&mut self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Answer<Result<HistoryPage, Disabled>> {
-        Answer::Ready(self.state.env.hub().history(topic, since, limit))
+    pub fn history(&mut self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Poll<Result<HistoryPage, Disabled>> {
+        Poll::Ready(self.state.env.hub().history(topic, since, limit))
     }
 
     /// A part of the history of `topic`. The topic begins to live if it did not.
@@ -225,16 +226,16 @@ impl<'a> SessionContext<'a> {
         topic: &TopicName,
         from: ReadFrom,
         limit: usize,
-    ) -> Answer<Result<Result<HistoryPart, Disabled>, PublishError>> {
-        Answer::Ready(self.state.env.hub().history_part(topic, from, limit, self.payer().as_ref()))
+    ) -> Poll<Result<Result<HistoryPart, Disabled>, PublishError>> {
+        Poll::Ready(self.state.env.hub().history_part(topic, from, limit, self.payer().as_ref()))
     }
 
     /// The members of `topic`: the sessions that are subscribed to it by name.
-    pub fn presence(&mut self, topic: &TopicName) -> Answer<Result<Vec<Member>, Disabled>> {
+    pub fn presence(&mut self, topic: &TopicName) -> Poll<Result<Vec<Member>, Disabled>> {
         let members = self.state.env.hub().presence(topic);
         let (pushed, processed) = (self.pushed(), self.state.env.processed());
         self.state.presence.ask(topic, pushed, processed);
-        Answer::Ready(members)
+        Poll::Ready(members)
     }
 
     /// The newest position of a topic; `None`: the hub has no such topic.
@@ -248,9 +249,9 @@ impl<'a> SessionContext<'a> {
     }
 
     /// Ready once the shard has processed the first `pushed` items of its inbox.
-    pub fn when_processed(&mut self, pushed: u64) -> Answer<()> {
+    pub fn when_processed(&mut self, pushed: u64) -> Poll<()> {
         if self.state.has_processed(self.slot, pushed) {
-            return Answer::Ready(());
+            return Poll::Ready(());
         }
         self.state.table.schedule(self.slot);
         self.wait()
@@ -267,8 +268,8 @@ impl<'a> SessionContext<'a> {
 
     /// Answers that a command is pending. The reader is called again once the session's waker is woken or its slot is
     /// scheduled.
-    pub(super) fn wait<T>(&mut self) -> Answer<T> {
+    pub(super) fn wait<T>(&mut self) -> Poll<T> {
         self.waits = self.waits.max(InputWait::Waker);
-        Answer::Pending
+        Poll::Pending
     }
 }

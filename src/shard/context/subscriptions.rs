@@ -55,9 +55,8 @@ impl SessionContext<'_> {
     /// Subscribes to a topic by name, with at most one message in `interval`. The subscription was reserved.
     /// [`SessionContext::set_interval`] has to follow.
     ///
-    /// This is no [`Answer`](super::Answer), because a subscribe to one topic is never pending: the topic's lock covers
-    /// the start of the replay and the shard's entry into the audience. A command with many topics is pending between
-    /// its turns ([`SessionContext::wait_for_turn`]).
+    /// A subscribe to one topic is never pending: the topic's lock covers the start of the replay and the shard's entry
+    /// into the audience. A command with many topics is pending between its turns ([`SessionContext::wait_for_turn`]).
     pub fn subscribe(
         &mut self,
         topic: &TopicName,

@@ -15,7 +15,6 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Live};
 use crate::hub::{Hub, Outlet, PayloadKind, Publication};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
-use crate::shard::context::Answer;
 use crate::shard::intake::Inbox;
 
 /// Room for about 60 messages.
@@ -218,8 +217,8 @@ fn a_session_that_ends_is_forgotten() {
     let mut bench = Bench::subscribed("c.a");
     bench.inbox.set_bytes_max(1);
     let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
-    assert!(matches!(bench.context().publish(&name("c.a"), &publication), Answer::Ready(Ok(_))));
-    assert!(matches!(bench.context().publish(&name("c.a"), &publication), Answer::Pending));
+    assert!(matches!(bench.context().publish(&name("c.a"), &publication), Poll::Ready(Ok(_))));
+    assert!(matches!(bench.context().publish(&name("c.a"), &publication), Poll::Pending));
     let now = bench.state().env.now;
     assert!(bench.inbox.take(&mut VecDeque::new(), 0, 0, now).publishers_wait);
     bench.state().end(0, CloseReason::Gone);

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::bench::{Bench, TIME_PER_TICK as TICK, arrived_with, new_session};
 use crate::clock::Clock;
 use crate::frame::Inflater;
-use crate::shard::context::{Answer, SessionContext};
+use crate::shard::context::SessionContext;
 use crate::shard::intake::NewSession;
 use crate::shard::reader::Reader;
 use crate::shard::slot::Metered;
@@ -53,7 +53,7 @@ struct Long {
 impl Reader for Long {
     fn on_open(&mut self, context: &mut SessionContext<'_>) {
         if context.begins_late() {
-            let _: Answer<()> = context.wait_for_turn();
+            let _ = context.wait_for_turn();
         } else {
             self.read(&mut [], &mut Inflater::default(), context);
         }
@@ -63,7 +63,7 @@ impl Reader for Long {
             self.busy.read(&mut [0], inflater, context);
             self.parts -= 1;
             if self.parts > 0 && context.is_turn_over() {
-                let _: Answer<()> = context.wait_for_turn();
+                let _ = context.wait_for_turn();
                 return 0;
             }
         }

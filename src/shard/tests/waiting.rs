@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
 
@@ -12,7 +12,7 @@ use crate::frame::Inflater;
 use crate::hub::{Engine, EngineAttempt, PayloadKind, Publication, PublishError, Receipt};
 use crate::metrics::PublishSource;
 use crate::position::{Epoch, Offset, Position};
-use crate::shard::context::{Answer, SessionContext};
+use crate::shard::context::SessionContext;
 use crate::shard::reader::Reader;
 use crate::topic_name::TopicName;
 
@@ -65,7 +65,7 @@ async fn ticks(bench: &mut Bench) {
 async fn a_session_is_not_called_before_its_answer() {
     let (sender, receipt) = Receipt::pair();
     let position = Position { epoch: Epoch::random(), offset: Offset(7) };
-    let command = move |context: &mut SessionContext<'_>| matches!(context.received(&receipt, false), Answer::Ready(Ok(_)));
+    let command = move |context: &mut SessionContext<'_>| matches!(context.received(&receipt, false), Poll::Ready(Ok(_)));
     assert_eq!(calls(command, &mut Bench::new(), || sender.send(Ok(position))).await, [1, 2]);
 }
 
@@ -78,7 +78,7 @@ async fn a_session_is_not_called_before_there_is_room() {
     let command = |context: &mut SessionContext<'_>| {
         let (payload, source) = (&b"1"[..], PublishSource::Session);
         let publication = Publication::new(payload, PayloadKind::Json, source);
-        matches!(context.publish(&name("c.a"), &publication), Answer::Ready(Ok(_)))
+        matches!(context.publish(&name("c.a"), &publication), Poll::Ready(Ok(_)))
     };
     assert_eq!(calls(command, &mut bench, || engine.empty()).await, [1, 2]);
 }

@@ -14,7 +14,7 @@ fn begin(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'st
 }
 
 /// Has the next turn, with grants for all topics.
-fn resume(subscribing: &mut Subscribing, bench: &mut Bench) -> Answer<()> {
+fn resume(subscribing: &mut Subscribing, bench: &mut Bench) -> Poll<()> {
     let member = Member { session: SessionId::random(), user: None, info: None };
     let all = GrantLists { subscribe: vec![Scope::parse(">").unwrap()], publish: Vec::new() };
     subscribing.resume(Some(&Grants::of(&all, None)), &member, &mut bench.context())
@@ -23,7 +23,7 @@ fn resume(subscribing: &mut Subscribing, bench: &mut Bench) -> Answer<()> {
 /// Runs a subscribe to its end. Returns the number of entries of its answer.
 fn done(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'static>, bench: &mut Bench) -> usize {
     let mut subscribing = begin(topics, options);
-    while resume(&mut subscribing, bench) == Answer::Pending {}
+    while resume(&mut subscribing, bench).is_pending() {}
     let done = subscribing.finish(&mut bench.context());
     let entries = done.entries().len();
     done.begin_all(None, &mut bench.context());
@@ -38,7 +38,7 @@ fn a_long_subscribe_takes_several_turns() {
     let mut bench = Bench::new();
     let mut subscribing = begin((0..TOPICS).map(|number| format!("h.{number}")), SubscribeOptions::default());
     let mut turns = 0;
-    while resume(&mut subscribing, &mut bench) == Answer::Pending {
+    while resume(&mut subscribing, &mut bench).is_pending() {
         turns += 1;
         bench.publish("h.0");
         assert!(bench.state().delivery.owes_nothing(0), "a message before the answer");
@@ -61,7 +61,7 @@ fn a_subscription_that_ends_between_turns_has_no_entry() {
     let last = format!("h.{}", TOPICS - 1);
     bench.subscribe(&last);
     let mut subscribing = begin((0..TOPICS).map(|number| format!("h.{number}")), SubscribeOptions::default());
-    while resume(&mut subscribing, &mut bench) == Answer::Pending {
+    while resume(&mut subscribing, &mut bench).is_pending() {
         bench.context().unsubscribe(&[Pattern::parse("h.0").unwrap()]);
     }
     bench.publish(&last);
@@ -80,9 +80,9 @@ fn a_topic_whose_older_subscription_ends_between_turns_begins_anew() {
         done([older.to_owned()], SubscribeOptions::default(), &mut bench);
         let options = SubscribeOptions { last: Some(1), ..SubscribeOptions::default() };
         let mut subscribing = begin((0..1_000).map(|number| format!("h.{number}")), options);
-        assert_eq!(resume(&mut subscribing, &mut bench), Answer::Pending);
+        assert_eq!(resume(&mut subscribing, &mut bench), Poll::Pending);
         bench.context().unsubscribe(&[Pattern::parse(older).unwrap()]);
-        while resume(&mut subscribing, &mut bench) == Answer::Pending {
+        while resume(&mut subscribing, &mut bench).is_pending() {
             ["h.0", "h.500"].into_iter().for_each(|topic| bench.publish(topic));
             assert!(bench.state().delivery.owes_nothing(0), "{older}: a message before the answer");
         }
@@ -103,7 +103,7 @@ fn pacing_ends_with_the_answer() {
     (0..2).for_each(|_| bench.publish("c.1"));
     bench.flush();
     let mut subscribing = begin((1..1_000).map(|number| format!("c.{number}")), SubscribeOptions::default());
-    while resume(&mut subscribing, &mut bench) == Answer::Pending {
+    while resume(&mut subscribing, &mut bench).is_pending() {
         bench.publish("c.1");
         assert!(bench.state().delivery.owes_nothing(0) && bench.state().pacing.bytes(0) > 0, "the newest is held still");
     }
