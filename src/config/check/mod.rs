@@ -28,10 +28,11 @@ const SHARDS_MAX: u64 = 256;
 /// The largest number of rules. Each is a label of the metrics for the life of the process.
 const RULES_MAX: usize = 10_000;
 /// The gateway's own paths. A path that ends in `/` includes all paths below it.
-const OWN_PATHS: [&str; 13] = [
+const OWN_PATHS: [&str; 14] = [
     "/ws",
     "/api/",
     "/connection/",
+    "/emulation",
     "/sse",
     "/stream",
     "/echo",

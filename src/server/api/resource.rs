@@ -116,12 +116,19 @@ fn is_centrifugos(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sources;
 
     fn methods(path: &str, surface: Surface) -> &'static str {
-        Resource::at(path, &Config::default()).map_or("", |place| place.methods(surface))
+        Resource::at(path, &Config::default()).map_or("", |resource| resource.methods(surface))
     }
 
-    /// PROTOCOL 5: the methods of each path, without `admin.listen` and on the two surfaces with it.
+    fn may_be_endpoint(path: &str) -> bool {
+        let settings = vec![(format!("endpoints.\"{path}\""), "chat.a".to_owned())];
+        Config::load(&Sources { settings, ..Sources::default() }).is_ok()
+    }
+
+    /// PROTOCOL 5: the methods of each path, without `admin.listen` and on the two surfaces with it. A path with methods, except `/`, can't be
+    /// one of `[endpoints]`. (`/emulation` could.)
     #[test]
     fn each_path_has_its_methods() {
         for (path, whole, public, admin) in [
@@ -158,6 +165,8 @@ mod tests {
         ] {
             let found = (methods(path, Surface::Whole), methods(path, Surface::Public), methods(path, Surface::Admin));
             assert_eq!(found, (whole, public, admin), "{path}");
+            assert!(whole.is_empty() || path == "/" || !may_be_endpoint(path), "{path}");
         }
+        assert!(may_be_endpoint("/nothing"));
     }
 }
