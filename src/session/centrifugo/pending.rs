@@ -6,15 +6,13 @@ use std::task::Poll;
 use super::refusal::{Refusal, topic_of};
 use super::subscriber::Subscriber;
 use crate::codes::ErrorCode;
+use crate::dialect::HISTORY_LIMIT_MAX;
 use crate::dialect::centrifugo::{self, ErrorReply, Reply};
 use crate::hub::{HistoryPart, ReadFrom};
 use crate::position::Offset;
 use crate::session::work;
 use crate::shard::SessionContext;
 use crate::topic_name::TopicName;
-
-/// The most messages in one answer from history.
-const HISTORY_LIMIT_MAX: usize = 1_000;
 
 /// A command that is repeated until its answer is ready, with the data that the answer needs.
 pub enum Pending {
