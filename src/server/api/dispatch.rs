@@ -122,6 +122,7 @@ impl Api {
             let published = self.publish(&resource, &request, body).await;
             return published.inspect_err(|problem| problem.error.into_iter().for_each(|code| self.metrics.count(code, 1)));
         }
+        let has_body = head.method != Method::HEAD;
         let answer = match resource {
             Resource::Asset(asset) => return Ok(asset.answer(&head.headers)),
             Resource::Healthz => return Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
@@ -129,35 +130,46 @@ impl Api {
                 self.admission.check_ready()?;
                 return Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ready\n")));
             }
-            Resource::WebSocket | Resource::Publish | Resource::Api(_) | Resource::Transport(_) | Resource::Emulation => {
+            Resource::WebSocket
+            | Resource::Stream
+            | Resource::Publish
+            | Resource::Api(_)
+            | Resource::Transport(_)
+            | Resource::Emulation => {
                 self.accounts.rejections.count(RejectReason::BadUpgrade, address, "no upgrade was asked for");
                 return Ok(required());
             }
             Resource::Metrics => of_type("text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.metrics.render())),
-            Resource::History(_) | Resource::Presence(_) => return self.look_up(&resource, head, &query, address).await,
-            Resource::Topics | Resource::Topic(_) | Resource::Sessions | Resource::Session(_) | Resource::Stream => {
-                self.look_up(&resource, head, &query, address).await?
+            Resource::Topics => {
+                let (caller, allowance) = self.may_look_up(&request)?;
+                self.topics.list(&caller, &query, self.cost(&allowance)).await?
             }
+            Resource::Topic(topic) => self.topics.one(&self.may_look_up(&request)?.0, &topic_name(topic)?)?,
+            Resource::History(topic) => {
+                let (caller, allowance) = self.may_look_up(&request)?;
+                return self.topics.history(&caller, &topic_name(topic)?, &query, has_body, self.cost(&allowance));
+            }
+            Resource::Presence(topic) => {
+                let (caller, allowance) = self.may_look_up(&request)?;
+                return self.topics.presence(&caller, &topic_name(topic)?, has_body, self.cost(&allowance));
+            }
+            Resource::Sessions => self.sessions.list(&self.may_look_up(&request)?.0, &query).await?,
+            Resource::Session(id) => self.sessions.close(&self.may_look_up(&request)?.0, id).await?,
         };
         counted_until_written(answer, &self.accounts.bytes).await
     }
 
-    /// Answers and charges a request about topics or sessions.
-    async fn look_up(&self, resource: &Resource<'_>, head: &Parts, query: &Query<'_>, address: IpAddr) -> Result<Answer, Problem> {
-        let caller = self.caller(&head.headers, query, address)?;
-        let allowance = self.metering.allowance(&caller, address);
+    /// Checks the credential of a request about topics or sessions, and takes its first unit.
+    fn may_look_up<'a>(&self, request: &HttpRequest<'a>) -> Result<(Caller<'a>, Allowance), Problem> {
+        let caller = self.caller(request.headers, request.query, request.address)?;
+        let allowance = self.metering.allowance(&caller, request.address);
         self.metering.take(&allowance)?;
-        let has_body = head.method != Method::HEAD;
-        let cost = |amount, step| self.metering.charge(&allowance, amount, step);
-        match *resource {
-            Resource::Topics => self.topics.list(&caller, query, cost).await,
-            Resource::Topic(topic) => self.topics.one(&caller, &topic_name(topic)?),
-            Resource::History(topic) => self.topics.history(&caller, &topic_name(topic)?, query, has_body, cost),
-            Resource::Presence(topic) => self.topics.presence(&caller, &topic_name(topic)?, has_body, cost),
-            Resource::Sessions => self.sessions.list(&caller, query).await,
-            Resource::Session(id) => self.sessions.close(&caller, id).await,
-            _ => Err(Problem::not_found("there is nothing to look up on this path")),
-        }
+        Ok((caller, allowance))
+    }
+
+    /// Charges what an answer about topics costs beyond the first unit.
+    fn cost(&self, allowance: &Allowance) -> impl FnOnce(usize, usize) {
+        |amount, step| self.metering.charge(allowance, amount, step)
     }
 
     fn caller<'a>(&self, headers: &'a HeaderMap, query: &Query<'a>, address: IpAddr) -> Result<Caller<'a>, Problem> {
