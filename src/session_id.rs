@@ -79,6 +79,17 @@ impl FromStr for SessionSecret {
     }
 }
 
+/// The outcome of forwarding a frame of an HTTP request to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarded {
+    /// The session has accepted the frame.
+    Accepted,
+    /// The session already holds as many bytes of such frames as it may.
+    Full,
+    /// There is no such session.
+    NoSession,
+}
+
 /// The text is not the expected number of lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not {0} lower-case hexadecimal digits")]

@@ -10,22 +10,12 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
 use super::gateway_id::GatewayId;
+use crate::session_id::Forwarded;
 
 /// How long the other gateway may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many forwarded requests the gateway handles at a time. As many more may wait on the connection.
 pub const REQUESTS_MAX: usize = 64;
-
-/// What the session's gateway did with a forwarded frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forwarded {
-    /// The session has the frame.
-    Accepted,
-    /// The session's queue is full.
-    Full,
-    /// There is no such session.
-    NoSession,
-}
 
 /// Why it is unknown what became of a forwarded frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

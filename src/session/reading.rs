@@ -9,8 +9,8 @@ use super::protocol::Protocol;
 use crate::codes::CloseCode;
 use crate::frame::Inflater;
 use crate::metrics::{CloseReason, LimitKey};
-use crate::session_id::{MemberInfo, SessionSecret};
-use crate::shard::{AdminCommand, Forwarded, HeldInput, Reader, SessionContext};
+use crate::session_id::{Forwarded, MemberInfo, SessionSecret};
+use crate::shard::{AdminCommand, HeldInput, Reader, SessionContext};
 use crate::topic_name::TopicName;
 
 /// One session, whose messages `C` carries and `P` interprets. Each idle session has this value, so rare fields are boxed.

@@ -13,10 +13,10 @@ use crate::dialect::centrifugo::Wire;
 use crate::dialect::{Dialect, Encoding};
 use crate::hub::{Engine, EngineAttempt, Publication, PublishError};
 use crate::metrics::Metrics;
-use crate::session_id::{SessionId, SessionSecret};
+use crate::session_id::{Forwarded, SessionId, SessionSecret};
 use crate::shard::tests::bench::{Bench, TIME_PER_TICK, new_session};
 use crate::shard::tests::name;
-use crate::shard::{Forwarded, NewSession, Reader};
+use crate::shard::{NewSession, Reader};
 use crate::topic_name::{Scope, TopicName};
 
 /// The number of publishes for which a tick has time.

@@ -24,7 +24,7 @@ pub use context::SessionContext;
 pub use env::HeldInput;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
 pub use pattern_set::PatternSet;
-pub use reader::{Forwarded, Reader};
+pub use reader::Reader;
 pub use slot::Stream;
 pub use unused_input::UnusedInput;
 
@@ -46,7 +46,7 @@ use crate::codes::CloseCode;
 use crate::config::Live;
 use crate::hub::{Hub, Outlet};
 use crate::metrics::{Gauge, Metrics};
-use crate::session_id::{SessionId, SessionSecret};
+use crate::session_id::{Forwarded, SessionId, SessionSecret};
 use crate::topic_name::TopicName;
 
 /// The outboxes of a shard count as full when they hold more than 15/16 of the shard's share of `outbox_total_bytes`.

@@ -8,19 +8,8 @@ use super::admin_command::AdminCommand;
 use super::context::SessionContext;
 use super::env::HeldInput;
 use crate::frame::Inflater;
-use crate::session_id::{MemberInfo, SessionSecret};
+use crate::session_id::{Forwarded, MemberInfo, SessionSecret};
 use crate::topic_name::TopicName;
-
-/// The outcome of forwarding a frame of an HTTP request to its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forwarded {
-    /// The session has accepted the frame.
-    Accepted,
-    /// The session already holds as many bytes of such frames as it may.
-    Full,
-    /// There is no such session.
-    NoSession,
-}
 
 /// Reads the input of one session and acts on it. Its shard calls it on the shard's thread, so no method may block.
 pub trait Reader: Send {

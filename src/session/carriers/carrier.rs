@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::clock::Moment;
 use crate::frame::Inflater;
 use crate::session::protocol::Protocol;
-use crate::session_id::SessionSecret;
-use crate::shard::{Forwarded, HeldInput, SessionContext};
+use crate::session_id::{Forwarded, SessionSecret};
+use crate::shard::{HeldInput, SessionContext};
 
 /// Reads the messages of one session and hands them to its protocol. After each it asks whether the session's turn is over, so that other
 /// sessions are served.

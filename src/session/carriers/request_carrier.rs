@@ -10,8 +10,8 @@ use crate::clock::Moment;
 use crate::frame::Inflater;
 use crate::metrics::LimitKey;
 use crate::session::protocol::Protocol;
-use crate::session_id::SessionSecret;
-use crate::shard::{Forwarded, HeldInput, SessionContext};
+use crate::session_id::{Forwarded, SessionSecret};
+use crate::shard::{HeldInput, SessionContext};
 
 /// The requests that carry the messages of one session.
 pub struct RequestCarrier {

@@ -8,9 +8,8 @@ use tokio::sync::oneshot;
 
 use super::new_session::{Arrived, NewSession, SessionView};
 use crate::codes::CloseCode;
-use crate::session_id::{SessionId, SessionSecret};
+use crate::session_id::{Forwarded, SessionId, SessionSecret};
 use crate::shard::admin_command::{AdminCommand, UserSessions};
-use crate::shard::reader::Forwarded;
 use crate::topic_name::TopicName;
 
 /// A request to one shard.

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
 
-use crate::cluster::{Cluster, CommandHandler, ForwardError, Forwarded};
+use crate::cluster::{Cluster, CommandHandler, ForwardError};
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::Wire;
 use crate::server::limits::{HttpBytes, Reservation};
 use crate::server::response::{Answer, Problem, empty};
 use crate::session::SessionAddress;
-use crate::shard::{self, Shards};
+use crate::session_id::Forwarded;
+use crate::shard::Shards;
 
 /// `Retry-After` where a session has too many unread commands, in seconds.
 const RETRY_SECONDS: u64 = 1;
@@ -37,7 +38,7 @@ impl Directory {
         let forwarded = match (SessionAddress::parse(&read.session), &self.cluster) {
             (Some(address), _) if *read.node == *self.node => {
                 let commands = reservation.into_holding(Bytes::from(read.data.into_owned()));
-                deliver(&self.shards, address, commands).await
+                self.shards.forward_frame(address.shard, address.secret, commands).await
             }
             (Some(_), Some(cluster)) => {
                 cluster.forward(&read.node, &read.session, &read.data).await.map_err(|error| unavailable(&error))?
@@ -63,20 +64,14 @@ pub fn forwarded_commands(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> Com
         let (shards, reserved) = (Arc::clone(&shards), account.reserve(commands.len()));
         Box::pin(async move {
             match (SessionAddress::parse(&session), reserved) {
-                (Some(address), Ok(reservation)) => deliver(&shards, address, reservation.into_holding(commands)).await,
+                (Some(address), Ok(reservation)) => {
+                    shards.forward_frame(address.shard, address.secret, reservation.into_holding(commands)).await
+                }
                 (Some(_), Err(_)) => Forwarded::Full,
                 (None, _) => Forwarded::NoSession,
             }
         })
     })
-}
-
-async fn deliver(shards: &Shards, SessionAddress { shard, secret }: SessionAddress, commands: Bytes) -> Forwarded {
-    match shards.forward_frame(shard, secret, commands).await {
-        shard::Forwarded::Accepted => Forwarded::Accepted,
-        shard::Forwarded::Full => Forwarded::Full,
-        shard::Forwarded::NoSession => Forwarded::NoSession,
-    }
 }
 
 fn unavailable(error: &ForwardError) -> Problem {
