@@ -53,7 +53,7 @@ def populate(gateway, topics, data):
         gateway.publish_batch(((topic, data) for topic in topics[part : part + 150]), other_address(10_000 + part // 150))
 
 
-def measured(gateway, attack, *arguments, seconds=30):
+def measured(gateway, attack, *arguments, seconds=60):
     """Runs `attack` in a process beside a witness; returns its result, the witness, and the gateway's CPU seconds."""
     with Witness(gateway) as witness:
         before = gateway.cpu_seconds()

@@ -15,7 +15,7 @@ TOPIC = "chat.witness"
 SESSIONS = 4
 PER_SECOND = 50
 # The bound of the p99 is 5 ms, or on a slow machine twice the p99 before the attack. Where other programs use the CPUs, it
-# is as many times the mean time for which the gateway has waited for a CPU; on an idle machine that is 0.1 ms.
+# is as many times the mean time for which a shard has waited for a CPU; on an idle machine that is 0.1 ms.
 BOUND_SECONDS = 0.005
 CPU_WAITS = 10
 WINDOWS = 5
@@ -48,7 +48,7 @@ class Witness:
         self.started, self.waits = time.monotonic(), self.gateway.cpu_waits()
 
     def stop(self):
-        """The attack ends here. Notes the mean time for which a busy thread of the gateway waited for each time slice."""
+        """The attack ends here. Notes the mean time for which a shard waited for each time slice, in the shard that waited longest."""
         self.ended = time.monotonic()
         for thread, (seconds, slices) in self.gateway.cpu_waits().items():
             seconds_before, slices_before = self.waits.get(thread, (0, 0))
