@@ -202,7 +202,7 @@ fn wrong_arguments_are_one_line_with_a_hint() {
         (&["token", "--sub", "ann"], "--secret <SECRET>|--key <FILE>"),
         (&["check", "a.toml"], "'--config a.toml' names the configuration"),
         (&["serve", "--colour"], "--colour"),
-        (&["sbu", "a"], "sub"),
+        (&["serv"], "'serv'; tip: a similar subcommand exists: 'serve'"),
     ] {
         let output = run(arguments);
         let errors = text(&output.stderr);
