@@ -13,7 +13,7 @@ use super::topics::{Cursor, Slice, Topics};
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::metrics::{AddressTable, Gauge, Metrics};
-use crate::position::Offset;
+use crate::position::{Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
@@ -178,13 +178,18 @@ impl Hub {
         }
     }
 
-    /// The topic of that name as `/v1/topics` shows it, if it lives.
-    pub fn topic(&self, topic: &TopicName) -> Option<TopicInfo> {
-        self.find(topic).map(|topic| topic.info())
+    /// The newest position of the topic of that name, if it lives.
+    pub fn position(&self, name: &TopicName) -> Option<Position> {
+        self.find(name).map(|topic| topic.position())
     }
 
-    /// The living topics that `matching` matches, in the order of their names, from behind `after`: `limit` of them at most.
-    pub fn topics(&self, matching: Option<&Pattern>, after: Option<&str>, limit: usize) -> Vec<TopicInfo> {
+    /// The topic of that name as `/v1/topics` shows it, if it lives.
+    pub fn topic_info(&self, name: &TopicName) -> Option<TopicInfo> {
+        self.find(name).map(|topic| topic.info())
+    }
+
+    /// What `/v1/topics` shows of the living topics that `matching` matches, in the order of names from behind `after`: of `limit` topics at most.
+    pub fn topic_infos(&self, matching: Option<&Pattern>, after: Option<&str>, limit: usize) -> Vec<TopicInfo> {
         self.topics.registry.page(matching, after, limit).iter().map(|topic| topic.info()).collect()
     }
 

@@ -84,7 +84,7 @@ impl Fixture {
     }
 
     fn topics(&self) -> Vec<String> {
-        self.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect()
+        self.hub.topic_infos(None, None, 10).iter().map(|info| info.topic.to_string()).collect()
     }
 
     fn upkeep(&self, later: Duration) {
@@ -108,7 +108,7 @@ fn since_is_recovered_if_the_history_reaches_back() {
     for _ in 0..150 {
         fixture.publish("chat.a", "x"); // history = 100, so 51 is the first that is left
     }
-    let epoch = fixture.hub.topic(&name("chat.a")).unwrap().position.epoch;
+    let epoch = fixture.hub.position(&name("chat.a")).unwrap().epoch;
     let started = |epoch: &str, offset| {
         let start = fixture.start("chat.a", Some((epoch, offset)), Some(2));
         (start.recovered, start.replay_from.map(|offset| offset.0))
@@ -130,7 +130,7 @@ fn an_unused_topic_is_removed_within_5_s() {
     let subscriber = member();
     fixture.hub.subscribe(&name("plain.b"), fixture.id, &subscriber, None, ReplayRequest::default()).unwrap();
     fixture.upkeep(Duration::from_secs(5));
-    let exists = |topic: &str| fixture.hub.topic(&name(topic)).is_some();
+    let exists = |topic: &str| fixture.hub.find(&name(topic)).is_some();
     assert_eq!([exists("plain.a"), exists("short.a"), exists("plain.b")], [false, true, true]);
     fixture.upkeep(Duration::from_secs(60));
     fixture.upkeep(Duration::from_secs(5));
@@ -153,7 +153,7 @@ fn histories_are_trimmed_from_the_least_recently_published_topic() {
     let kept = |topic: &str| fixture.hub.history(&name(topic), None, 1_000).unwrap().messages.len();
     assert_eq!(kept("chat.old"), 0);
     assert_eq!(kept("chat.new"), 15, "only the bytes past the bound are freed");
-    assert_eq!(fixture.hub.topic(&name("chat.old")).unwrap().position, old);
+    assert_eq!(fixture.hub.position(&name("chat.old")), Some(old));
 }
 
 /// Each of 16 publishers frees only the bytes that are past the bound at its moment.
@@ -405,8 +405,8 @@ fn an_exported_topic_is_restored_by_another_hub() {
     other.clock.advance(Duration::from_secs(3)); // the messages are 11 s old
     other.hub.upkeep();
     assert!(other.hub.history(&topic, None, 10).unwrap().messages.is_empty());
-    assert_eq!(other.hub.topic(&topic).unwrap().position.offset, Offset(3), "kept for subscribers that return");
+    assert_eq!(other.hub.position(&topic).unwrap().offset, Offset(3), "kept for subscribers that return");
     other.clock.advance(Duration::from_secs(70));
     while other.hub.upkeep() {}
-    assert!(other.hub.topic(&topic).is_none(), "no subscriber returned");
+    assert!(other.hub.find(&topic).is_none(), "no subscriber returned");
 }

@@ -84,7 +84,7 @@ impl SlowShard {
         self.bench.state().begin_tick();
         self.bench.sessions.read_ready(&mut [0; 64]);
         self.bench.flush();
-        self.bench.state().env.hub().topic(&name("c.a")).map_or(0, |info| info.position.offset.0)
+        self.bench.state().env.hub().position(&name("c.a")).map_or(0, |position| position.offset.0)
     }
 }
 

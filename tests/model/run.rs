@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
     fn newest(&self) -> impl Fn() -> Offsets + use<> {
         let (hub, topics) = (Arc::clone(&self.gateway.hub), self.topics.clone());
         move || {
-            let existing = topics.iter().filter_map(|topic| hub.topic(topic));
+            let existing = topics.iter().filter_map(|topic| hub.topic_info(topic));
             existing.map(|info| (info.topic.as_str().to_owned(), info.position.offset.0)).collect()
         }
     }

@@ -236,6 +236,11 @@ impl Topic {
         })
     }
 
+    /// The newest position.
+    pub fn position(&self) -> Position {
+        self.state.lock().log.position()
+    }
+
     /// The topic as `/v1/topics` shows it.
     pub fn info(&self) -> TopicInfo {
         let state = self.state.lock();

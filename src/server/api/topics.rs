@@ -57,7 +57,7 @@ impl TopicsApi {
         let limit = query.size("limit", 0)?.unwrap_or(TOPICS_LISTED_MAX).min(TOPICS_LISTED_MAX);
         let after = query.text("after")?;
         let counts_patterns = query.flag("by_pattern")?;
-        let found = self.hub.topics(matching.as_ref(), after.as_deref(), limit);
+        let found = self.hub.topic_infos(matching.as_ref(), after.as_deref(), limit);
         charge(found.len(), TOPICS_PER_UNIT);
         let mut topics: Vec<Listed<'_>> = found.iter().map(Listed::from).collect();
         if counts_patterns {
@@ -71,7 +71,7 @@ impl TopicsApi {
     /// `GET /v1/topics/{topic}`.
     pub fn one(&self, caller: &Caller<'_>, topic: &TopicName) -> Result<Answer, Problem> {
         caller.require("looking topics up", |identity| identity.admin)?;
-        let info = self.hub.topic(topic).ok_or_else(|| Problem::not_found(format!("there is no topic {topic} now")))?;
+        let info = self.hub.topic_info(topic).ok_or_else(|| Problem::not_found(format!("there is no topic {topic} now")))?;
         Ok(json_of(&Listed::from(&info)))
     }
 

@@ -240,7 +240,7 @@ impl<'a> SessionContext<'a> {
 
     /// The newest position of a topic; `None`: the hub has no such topic.
     pub fn position(&self, topic: &TopicName) -> Option<Position> {
-        self.state.env.hub().topic(topic).map(|info| info.position)
+        self.state.env.hub().position(topic)
     }
 
     /// How many items the shard's inbox has received so far.

@@ -242,7 +242,7 @@ impl CentrifugoApi {
         let mut found: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
         let mut after: Option<TopicName> = None;
         loop {
-            let topics = self.hub.topics(None, after.as_ref().map(TopicName::as_str), TOPICS_AT_ONCE);
+            let topics = self.hub.topic_infos(None, after.as_ref().map(TopicName::as_str), TOPICS_AT_ONCE);
             call.metering.charge(call.allowance, topics.len(), TOPICS_PER_UNIT);
             let taken = topics.iter().filter(|info| info.subscribers > 0 && glob::matches(&asked.pattern, info.topic.as_str()));
             found.extend(taken.map(|info| (info.topic.as_str().to_owned(), BTreeMap::from([("num_clients", info.subscribers)]))));
