@@ -33,11 +33,13 @@ pub struct AdminSubscription {
     pub join_leave: bool,
 }
 
-/// The sessions that a command is for.
+/// The sessions of a user that a request is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserSessions {
     /// The user whose sessions are meant.
     pub user: Box<str>,
     /// Only this session, if it is one of the user's.
     pub only: Option<SessionId>,
+    /// These sessions are not meant.
+    pub spared: Vec<SessionId>,
 }

@@ -215,12 +215,10 @@ impl Shards {
         self.ask(|answer| Control::Execute { command: Arc::clone(&command), answer }).await.into_iter().sum()
     }
 
-    /// Closes the sessions of `user` with 4009, or of these only the session `only` if it is given, except the `spared`
-    /// sessions. Returns the number of closed sessions.
-    pub async fn close_user(&self, user: &str, only: Option<SessionId>, spared: &[SessionId]) -> usize {
-        let (user, spared): (Arc<str>, Arc<[SessionId]>) = (user.into(), spared.into());
-        let close = |answer| Control::CloseUser { user: Arc::clone(&user), only, spared: Arc::clone(&spared), answer };
-        self.ask(close).await.into_iter().sum()
+    /// Closes `sessions` with 4009. Returns the number of closed sessions.
+    pub async fn close_user(&self, sessions: UserSessions) -> usize {
+        let sessions = Arc::new(sessions);
+        self.ask(|answer| Control::CloseUser { sessions: Arc::clone(&sessions), answer }).await.into_iter().sum()
     }
 
     /// Tells every session that the gateway drains, and closes each session with 1001 at a random moment within `over`.

@@ -266,8 +266,8 @@ impl Worker {
             Control::Close { id, code, reason, answer } => {
                 let _ = answer.send(self.sessions.close(id, code, reason));
             }
-            Control::CloseUser { user, only, spared, answer } => {
-                let _ = answer.send(self.sessions.close_user(&user, only, &spared));
+            Control::CloseUser { sessions, answer } => {
+                let _ = answer.send(self.sessions.close_user(&sessions));
             }
             Control::Execute { command, answer } => {
                 let (sessions, command) = &*command;

@@ -76,12 +76,8 @@ pub enum Control {
     },
     /// Closes the sessions of a user in this shard, on an operator's request.
     CloseUser {
-        /// The user.
-        user: Arc<str>,
-        /// Only this session, if it is one of the user's.
-        only: Option<SessionId>,
-        /// Sessions that stay open.
-        spared: Arc<[SessionId]>,
+        /// The sessions.
+        sessions: Arc<UserSessions>,
         /// Receives the number of closed sessions.
         answer: oneshot::Sender<usize>,
     },

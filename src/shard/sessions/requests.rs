@@ -36,10 +36,9 @@ impl Sessions {
         found.is_some()
     }
 
-    /// Closes the sessions of `user`, or of these only the session `only` if it is given, except the `spared` sessions.
-    /// Returns the number of closed sessions.
-    pub fn close_user(&mut self, user: &str, only: Option<SessionId>, spared: &[SessionId]) -> usize {
-        let found = self.of_user(user, |id| only.is_none_or(|only| only == id) && !spared.contains(&id));
+    /// Closes the named sessions of this shard. Returns their number.
+    pub fn close_user(&mut self, sessions: &UserSessions) -> usize {
+        let found = self.of_user(sessions);
         for &slot in &found {
             self.state.close(slot, CloseCode::Operator, "closed by an operator", CloseReason::Operator);
         }
@@ -48,17 +47,17 @@ impl Sessions {
 
     /// Executes `command` in the named sessions of this shard. Returns the number of sessions on which it had an
     /// effect.
-    pub fn execute(&mut self, UserSessions { user, only }: &UserSessions, command: &AdminCommand) -> usize {
-        let found = self.of_user(user, |id| only.is_none_or(|only| only == id));
-        found
+    pub fn execute(&mut self, sessions: &UserSessions, command: &AdminCommand) -> usize {
+        self.of_user(sessions)
             .into_iter()
             .filter(|&slot| self.call(slot, |reader, context, _| reader.on_admin_command(command, context)) == Some(true))
             .count()
     }
 
-    /// The slots of the open sessions of `user` for which `is_meant` holds. Their readers follow the configuration of
-    /// this tick first, which may have other users for their credentials.
-    fn of_user(&mut self, user: &str, is_meant: impl Fn(SessionId) -> bool) -> Vec<u32> {
+    /// The slots of the open ones of `sessions`. Their readers follow the configuration of this tick first, which may
+    /// have other users for their credentials.
+    fn of_user(&mut self, UserSessions { user, only, spared }: &UserSessions) -> Vec<u32> {
+        let is_meant = |id| only.is_none_or(|only| only == id) && !spared.contains(&id);
         let open = self.state.table.open().filter(|(_, connection)| is_meant(connection.id()));
         let mut found: Vec<u32> = open.map(|(slot, _)| slot).collect();
         found.retain(|&slot| {

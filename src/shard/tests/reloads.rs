@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::codes::CloseCode;
 use crate::config::{Config, Rule, Rules};
 use crate::metrics::CloseReason;
+use crate::shard::admin_command::UserSessions;
 use crate::shard::context::SessionContext;
 use crate::shard::reader::Reader;
 
@@ -137,5 +138,6 @@ fn a_command_finds_sessions_by_their_new_user() {
     let (mut bench, _) = slow_sessions("abx");
     bench.live.replace(&Config::default());
     tick(&mut bench);
-    assert_eq!(["b", "x"].map(|user| bench.sessions.close_user(user, None, &[])), [1, 0]);
+    let sessions_of = |user: &str| UserSessions { user: user.into(), only: None, spared: Vec::new() };
+    assert_eq!(["b", "x"].map(|user| bench.sessions.close_user(&sessions_of(user))), [1, 0]);
 }

@@ -31,7 +31,6 @@ use crate::server::api::metering::{Allowance, HISTORY_BYTES_PER_UNIT, MEMBERS_PE
 use crate::server::api::publishing::{Publishing, kind_of};
 use crate::server::request::Caller;
 use crate::server::response::{Answer, json_of};
-use crate::session_id::SessionId;
 use crate::shard::{AdminCommand, Shards, UserSessions};
 use crate::topic_name::{Pattern, TopicName};
 
@@ -284,13 +283,13 @@ impl CentrifugoApi {
     /// Closes one session of a user, or all of them.
     async fn disconnect(&self, json: &[u8], call: &Call<'_>) -> CommandResult {
         call.require(|identity| identity.admin)?;
-        let UserSessions { user, only } = session_commands::sessions(json)?;
+        let sessions = session_commands::sessions(json)?;
         let DisconnectRequest { whitelist, disconnect } = read(json)?;
         if disconnect.is_some() {
             return Err(Failed::BAD_REQUEST);
         }
-        let spared: Result<Vec<SessionId>, _> = whitelist.iter().map(|text| text.parse()).collect();
-        self.shards.close_user(&user, only, &spared.map_err(|_| Failed::BAD_REQUEST)?).await;
+        let spared = whitelist.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(|_| Failed::BAD_REQUEST)?;
+        self.shards.close_user(UserSessions { spared, ..sessions }).await;
         Ok(replies::nothing())
     }
 

@@ -22,7 +22,7 @@ pub fn sessions(json: &[u8]) -> Result<UserSessions, Failed> {
         return Err(Failed::BAD_REQUEST);
     }
     let only = (!client.is_empty()).then(|| client.parse().map_err(|_| Failed::BAD_REQUEST)).transpose()?;
-    Ok(UserSessions { user: user.into(), only })
+    Ok(UserSessions { user: user.into(), only, spared: Vec::new() })
 }
 
 /// The command that ends one subscription, or all.
