@@ -1,7 +1,4 @@
-//! Work: the parts in which a long command is carried out, and the units that a command costs beyond its one (PROTOCOL section 7).
-
-/// The steps of a long command between two reads of the clock. A step takes at most about a microsecond.
-pub const STEPS_PER_PART: usize = 64;
+//! The units of work that a command costs beyond its one (PROTOCOL section 7).
 
 /// The names or patterns of a command that cost one unit.
 const NAMES_PER_UNIT: usize = 100;

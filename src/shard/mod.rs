@@ -20,7 +20,7 @@ mod worker;
 
 pub use admin_command::{AdminCommand, AdminSubscription, UserSessions};
 pub use catchup::Expansion;
-pub use context::SessionContext;
+pub use context::{STEPS_PER_PART, SessionContext};
 pub use env::HeldInput;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
 pub use pattern_set::PatternSet;

@@ -14,9 +14,8 @@ use super::subscribe_options::{LastSeen, SubscribeOptions, bytes_of};
 use super::subscribe_outcome::SubscribeOutcome;
 use crate::auth::Grants;
 use crate::hub::{Cursor, ReplayRequest};
-use crate::session::work::STEPS_PER_PART;
 use crate::session_id::Member;
-use crate::shard::{PatternSet, SessionContext};
+use crate::shard::{PatternSet, STEPS_PER_PART, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// The cost of a topic that exists, in steps.

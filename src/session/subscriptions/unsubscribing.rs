@@ -6,8 +6,7 @@ use super::refused_topics::RefusedTopics;
 use super::subscribe_options::bytes_of;
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId};
-use crate::session::work::STEPS_PER_PART;
-use crate::shard::{PatternSet, SessionContext};
+use crate::shard::{PatternSet, STEPS_PER_PART, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 
 /// The most steps that the end of one subscription costs.

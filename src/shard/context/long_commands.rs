@@ -8,6 +8,9 @@ use crate::shard::catchup::Expansion;
 use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::{Pattern, TopicName};
 
+/// The steps of a long command between two reads of the clock. A step takes at most about a microsecond.
+pub const STEPS_PER_PART: usize = 64;
+
 /// The most nodes of the index of topics that one slice visits.
 const NODES_PER_SLICE: usize = 256;
 

@@ -4,4 +4,5 @@ mod long_commands;
 mod session_context;
 mod subscriptions;
 
+pub use long_commands::STEPS_PER_PART;
 pub use session_context::SessionContext;
