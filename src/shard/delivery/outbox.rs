@@ -23,15 +23,17 @@ mod index;
 mod queued;
 mod stable_queue;
 mod stamps;
+mod written_counts;
 
 use account::Account;
 use age::Ages;
 use backlog::Backlog;
+use end::book_end;
 pub use end::{End, book_delivered};
-use end::{WrittenCounts, book_end};
 use gaps::{Gap, Gaps, TopicGaps};
 pub use queued::{FrameKind, Queued, QueuedMessage};
 pub use stamps::Stamps;
+use written_counts::WrittenCounts;
 
 /// The most frames that are written to the socket in one vectored write.
 pub const PARTS_MAX: usize = 64;
