@@ -199,13 +199,19 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
     def cpu_waits(self):
-        """For each shard's thread, the seconds that it has waited for a CPU while it could run, and the number of its time slices."""
+        """For each shard's thread, the seconds that it has waited for a CPU while it could run, and the number of its time slices.
+
+        Empty where the kernel does not count them.
+        """
         threads = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
         shards = [thread for thread in threads if thread.joinpath("comm").read_text().startswith("shard-")]
         assert shards, "no thread has the name of a shard"
         waits = {}
         for thread in shards:
-            _, nanoseconds, slices = thread.joinpath("schedstat").read_text().split()
+            try:
+                _, nanoseconds, slices = thread.joinpath("schedstat").read_text().split()
+            except FileNotFoundError:
+                return {}
             waits[thread.name] = int(nanoseconds) / 1e9, int(slices)
         return waits
 
