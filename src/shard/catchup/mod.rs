@@ -27,8 +27,8 @@ pub struct CatchUp {
     replays: HashMap<u32, Replays>,
     /// Slots of sessions that want a share of history, in the order in which they get it.
     queue: VecDeque<u32>,
-    /// Slots to look at again, each with the number of items that the shard has to process before: a watermark may go then, an expansion
-    /// may continue, or nothing may be left of the session's replays.
+    /// Slots to look at again, each with the number of items that the shard has to process before. A watermark may go
+    /// then, an expansion may continue, or nothing may be left of the session's replays.
     revisits: Vec<(u64, u32)>,
     /// The replays of sessions that have ended.
     ended: VecDeque<Replays>,

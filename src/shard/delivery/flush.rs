@@ -154,8 +154,9 @@ impl Delivery {
     }
 
     /// Puts a chain into the outbox. With `defers`, messages that the session reads from history instead are left out,
-    /// with all later messages and gaps of their topics. A message of a topic that the session has unsubscribed from
-    /// since is always queued, and goes out before the answer to the unsubscribe.
+    /// with all later messages and gaps of their topics: these are read from history too, so the messages count as
+    /// conflated. A message of a topic that the session has unsubscribed from since is always queued, and goes out
+    /// before the answer to the unsubscribe.
     fn offer_chain(
         &mut self,
         slot: u32,
